@@ -1,0 +1,1 @@
+//! Pure data: what a LogPipeline is.
