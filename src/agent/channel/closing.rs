@@ -1,0 +1,136 @@
+//! From what was delivered to what is committed and complete. Pure; a part of [`Channel`].
+
+use std::time::Duration;
+
+use super::digest::{FileId, Mark};
+use super::file::{Phase, Reason};
+use super::name::Name;
+use super::progress::{Closing, Run, Segment, extend};
+use super::{Channel, Inode};
+
+/// Files renamed in one step at most, before the directory is synced.
+const COMPLETE_AT_ONCE: usize = 256;
+/// A file that a writer still has open, or that cannot be renamed, is tried again after this time.
+const RETRY_RENAME: Duration = Duration::from_secs(10);
+
+/// Offsets that the records of one slot took.
+pub type Delivered = Vec<Run>;
+
+/// A file to rename, and what must hold for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// The file.
+    pub inode: Inode,
+    /// Its name.
+    pub name: Name,
+    /// Its size, or it grew.
+    pub size: u64,
+    /// Mark of its last bytes, or it was rewritten.
+    pub tail: Mark,
+}
+
+/// What came of a [`Completion`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Completed {
+    /// It has its new name.
+    Renamed(Name),
+    /// It is longer or shorter than what was committed.
+    Resized,
+    /// Its last bytes are others.
+    Rewritten,
+    /// A writer has it open.
+    Writer,
+    /// The name is gone, or another file has it.
+    Gone,
+    /// The kernel refused, with its words.
+    Refused(String),
+}
+
+impl Channel {
+    /// Everything is delivered, `delivered` by slot: what the transaction is to say of each file, and which ids go.
+    pub fn closing(&mut self, mut delivered: Vec<Delivered>) -> (Vec<Closing>, Vec<FileId>) {
+        delivered.resize(self.touched.len().max(delivered.len()), vec![]);
+        let mut closing = Vec::with_capacity(self.touched.len());
+        for (inode, runs) in self.touched.iter().zip(delivered) {
+            let Some(begun) = self.files.get_mut(inode).and_then(|f| f.begun.as_deref_mut()) else { continue };
+            let Some(slot) = begun.slot else { continue };
+            extend(&mut begun.progress.extents, &runs);
+            let segment = Segment { from: slot.from, to: begun.progress.position, lines: slot.lines, runs };
+            closing.push(Closing { progress: begun.progress.clone(), segment, ended: slot.ended });
+        }
+        (closing, self.tombstones.clone())
+    }
+
+    /// The transaction of the last [`Channel::closing`] is committed.
+    pub fn committed(&mut self, now: Duration) {
+        self.batch.committed(now);
+        self.commit_now = false;
+        self.tombstones.clear();
+        for inode in std::mem::take(&mut self.touched) {
+            let Some(file) = self.files.get_mut(&inode) else { continue };
+            let Some(begun) = file.begun.as_deref_mut() else { continue };
+            if let Some(slot) = begun.slot.take() {
+                self.totals.lines += slot.lines;
+                self.totals.bytes += begun.progress.position - slot.from;
+            }
+            if file.phase == Phase::Sealed {
+                self.set(inode, Phase::Completing { due: now });
+            }
+        }
+        self.totals.last_commit = Some(now);
+        self.totals.commits += 1;
+    }
+
+    pub(super) fn completions(&mut self) -> Vec<Completion> {
+        let keep = self.completing.len().saturating_sub(COMPLETE_AT_ONCE);
+        let batch = self.completing.split_off(keep);
+        batch
+            .into_iter()
+            .filter_map(|inode| {
+                let file = self.files.get(&inode)?;
+                let progress = &file.begun.as_ref()?.progress;
+                let complete = matches!(file.phase, Phase::Completing { .. }) && progress.finished;
+                let (size, tail) = (progress.position, progress.tail);
+                complete.then(|| Completion { inode, name: file.name.clone(), size, tail })
+            })
+            .collect()
+    }
+
+    /// What came of the renames.
+    pub fn completed(&mut self, results: Vec<(Inode, Completed)>, now: Duration) {
+        for (inode, result) in results {
+            match result {
+                Completed::Renamed(name) => {
+                    self.totals.files += 1;
+                    if let Some(file) = self.files.get_mut(&inode) {
+                        file.name = name;
+                    }
+                    self.set(inode, Phase::Completed { since: now });
+                }
+                Completed::Resized => self.reread(inode),
+                Completed::Rewritten => {
+                    let note = "its last bytes are not those that were shipped";
+                    self.set_aside(inode, Reason::Rewritten, note, now);
+                }
+                Completed::Writer if self.settings.once => self.set(inode, Phase::Growing),
+                Completed::Writer => self.set(inode, Phase::Completing { due: now + RETRY_RENAME }),
+                Completed::Gone => self.vanished(inode, now),
+                Completed::Refused(why) => {
+                    self.set_aside(inode, Reason::CannotComplete, &why, now);
+                    if !self.settings.once {
+                        let retry = Phase::SetAside { reason: Reason::CannotComplete, retry: now + RETRY_RENAME };
+                        self.set(inode, retry);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its size changed between commit and rename: what is new of it ships first.
+    fn reread(&mut self, inode: Inode) {
+        if let Some(begun) = self.files.get_mut(&inode).and_then(|f| f.begun.as_deref_mut()) {
+            begun.unverified = true;
+            self.set(inode, Phase::Waiting);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A file as the channel knows it: what it is recognised by, where it stands, and which moves are legal. Pure.
+//!
+//! Identity is inode + birth time where both sides know it + a hash of the first bytes + a hash of the bytes before the position;
+//! never the device number (it changes at reboot), never one of them alone (inodes are used again, CSV files share a header).
+
+use std::time::Duration;
+
+use super::digest::Mark;
+use super::name::Name;
+use super::progress::Progress;
+
+/// Bytes of the file's beginning that its head mark covers at most.
+pub const HEAD_BYTES: usize = 1024;
+/// Bytes before the position that the tail mark covers at most.
+pub const TAIL_BYTES: u64 = 256;
+
+/// What the directory and `fstat` tell of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stat {
+    /// Inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change, nanoseconds since 1970 by the file system's clock.
+    pub modified: i64,
+    /// Last change of the inode (ctime), the same clock: no program can set it back.
+    pub changed: i64,
+    /// Birth, the same, where the file system tells it.
+    pub birth: Option<i64>,
+}
+
+/// One name in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path relative to the spool directory.
+    pub name: Name,
+    /// What `lstat` said.
+    pub stat: Stat,
+    /// False for links, FIFOs, sockets and devices, which are set aside unopened.
+    pub regular: bool,
+}
+
+/// Where a file stands. Time is the agent's own monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// There are bytes to read, or its identity is to be looked at; it waits for its turn.
+    Waiting,
+    /// It has a turn: read chunk by chunk.
+    Reading,
+    /// Read to its end; becomes complete when unchanged until `due`.
+    Settling {
+        /// When to look again.
+        due: Duration,
+    },
+    /// Its last byte is in the open transaction.
+    Sealed,
+    /// Its last byte is committed; the rename is due.
+    Completing {
+        /// Not before this time (after a failed rename).
+        due: Duration,
+    },
+    /// Renamed; the name no longer is a candidate.
+    Completed {
+        /// Since when.
+        since: Duration,
+    },
+    /// Needs a person; tried again when it changes, at start, and at `retry`.
+    SetAside {
+        /// Why.
+        reason: Reason,
+        /// When it is tried again on its own.
+        retry: Duration,
+    },
+    /// `--once` only: it grew or is still being written; shipped to its last newline, not renamed.
+    Growing,
+    /// In progress, but not in the last listing.
+    Absent {
+        /// Since when.
+        since: Duration,
+    },
+}
+
+/// Why a file is set aside, or cannot be completed. The words that status, report and console show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Reason {
+    /// The agent's user may not read it.
+    PermissionDenied,
+    /// A link, directory, FIFO, socket or device.
+    NotARegularFile,
+    /// Known by its first bytes as gzip, zstd, bzip2, xz, lz4 or zip.
+    CompressedFile,
+    /// The kernel cannot read it (EIO and the like).
+    ReadError,
+    /// A record that Kafka refuses for its size.
+    RecordTooLarge,
+    /// Its bytes changed after they were committed.
+    Rewritten,
+    /// Everything is committed, but it cannot be renamed.
+    CannotComplete,
+}
+
+impl Reason {
+    /// What a person can do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Reason::PermissionDenied => "let the agent's user read it (chmod, chown, or run the agent as its owner)",
+            Reason::NotARegularFile => "only regular files are shipped; remove it or exclude it with ignorePattern",
+            Reason::CompressedFile => "decompress it, or exclude it with ignorePattern",
+            Reason::ReadError => "check the disk (dmesg)",
+            Reason::RecordTooLarge => "raise the topic's max.message.bytes, or lower maxLineBytes",
+            Reason::Rewritten => "it was changed in place after it was shipped; give new content a new name",
+            Reason::CannotComplete => "let the agent's user rename in the directory, or run the agent as its owner",
+        }
+    }
+}
+
+/// A file of the spool directory.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its name in the last listing that had it.
+    pub name: Name,
+    /// Its stat, the newest known.
+    pub stat: Stat,
+    /// When this agent last saw it change.
+    pub changed: Duration,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Number of the last listing that had it.
+    pub listing: u64,
+    /// What has been begun of it.
+    pub begun: Option<Box<Begun>>,
+    /// What the kernel or Kafka said when it was set aside.
+    pub note: Option<Box<str>>,
+}
+
+/// The part of a file's state that exists once something of it was read.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Progress as of the last byte appended, committed or not.
+    pub progress: Progress,
+    /// Bytes looked at: up to here nothing is readable that was not before (an unfinished line ends here).
+    pub scanned: u64,
+    /// Set while the open transaction holds something of it.
+    pub slot: Option<Slot>,
+    /// True until its identity was verified on an open descriptor.
+    pub unverified: bool,
+}
+
+/// What the open transaction holds of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slot {
+    /// Its place among the files of the transaction.
+    pub index: u32,
+    /// Position before the transaction.
+    pub from: u64,
+    /// Records within.
+    pub lines: u64,
+    /// How its end was made sure of, when its last byte is within.
+    pub ended: Option<super::progress::EndBy>,
+}
+
+impl File {
+    /// A file seen for the first time.
+    pub fn new(entry: Entry, now: Duration, listing: u64) -> Self {
+        File { name: entry.name, stat: entry.stat, changed: now, phase: Phase::Waiting, listing, begun: None, note: None }
+    }
+
+    /// Bytes that are done with.
+    pub fn position(&self) -> u64 {
+        self.begun.as_ref().map_or(0, |b| b.progress.position)
+    }
+
+    /// Takes over a newer stat; true when the file changed.
+    pub fn update(&mut self, stat: Stat, now: Duration) -> bool {
+        let changed = stat != self.stat;
+        if changed {
+            self.stat = stat;
+            self.changed = now;
+        }
+        changed
+    }
+
+    /// True when there may be something to ship that was not looked at.
+    pub fn is_readable(&self) -> bool {
+        match &self.begun {
+            None => self.stat.size > 0,
+            Some(begun) => self.stat.size > begun.scanned || self.stat.size < begun.progress.position,
+        }
+    }
+
+    /// Bytes still to ship, for the backlog.
+    pub fn remaining(&self) -> u64 {
+        match self.phase {
+            Phase::Completed { .. } | Phase::Absent { .. } => 0,
+            _ => self.stat.size.saturating_sub(self.position()),
+        }
+    }
+
+    /// True when progress names this very file, as far as a stat can tell: birth times must agree where both are known.
+    pub fn may_be(&self, progress: &Progress) -> bool {
+        match (self.stat.birth, progress.birth) {
+            (Some(here), Some(there)) => here == there,
+            _ => true,
+        }
+    }
+}
+
+/// Marks after `consumed` more bytes: `data` begins `back` bytes before the old position.
+pub fn marks(progress: &Progress, data: &[u8], back: usize, consumed: usize) -> (Mark, Mark) {
+    let end = back + consumed;
+    let head = if progress.position == 0 { Mark::of(&data[back..end.min(back + HEAD_BYTES)]) } else { progress.head };
+    let tail = Mark::of(&data[end.saturating_sub(TAIL_BYTES as usize)..end]);
+    (head, tail)
+}
+
+/// True for the first bytes of the compressed formats that are set aside: gzip, zstd, bzip2, xz, lz4, zip.
+pub fn is_compressed(head: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 5] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
+    let bzip2 = head.len() >= 10 && head.starts_with(b"BZh") && head[4..10] == *b"1AY&SY";
+    bzip2 || MAGIC.iter().any(|magic| head.starts_with(magic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_is_not_taken_for_an_archive() {
+        assert!(is_compressed(b"\x1f\x8b\x08\0"));
+        assert!(is_compressed(b"BZh91AY&SY...."));
+        for text in [&b"BZh9 is a name"[..], b"PK is a name", b"", b"\x1f"] {
+            assert!(!is_compressed(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! From what the directory holds to what is to be done with each file. Pure; a part of [`Channel`].
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::file::{Begun, Entry, File, Phase, Reason};
+use super::progress::Progress;
+use super::{Channel, FULL_LISTING, Inode};
+
+/// A listing may take this share of the time at most: 1 in 20.
+const LISTING_SHARE: u32 = 20;
+/// Progress of a completed file stays this long, so that growth is seen.
+const KEEP_COMPLETED: Duration = Duration::from_secs(3600);
+/// Progress of a file that is in no listing stays this long: an unmounted directory looks empty.
+const KEEP_ABSENT: Duration = Duration::from_secs(24 * 3600);
+
+impl Channel {
+    /// The directory did not change since the last listing.
+    pub fn unchanged(&mut self, now: Duration) {
+        self.next_list = now + self.settings.poll;
+    }
+
+    /// The directory cannot be listed: commit what was read of it, then open it again.
+    pub fn unlisted(&mut self, why: String, now: Duration) {
+        self.lost = Some(why);
+        self.commit_now = true;
+        self.next_list = now + self.settings.poll;
+    }
+
+    /// Takes over a complete listing that was begun at `started`.
+    pub fn listed(&mut self, entries: Vec<Entry>, started: Duration, now: Duration) {
+        self.listing += 1;
+        self.hinted = false;
+        self.next_list = now + self.settings.poll.max((now - started) * LISTING_SHARE);
+        self.next_full = self.next_list.max(now + FULL_LISTING);
+        if self.settings.once && self.targets.is_none() {
+            self.targets = Some(entries.iter().map(|e| (e.stat.inode, e.stat.size)).collect::<HashMap<_, _>>());
+        }
+        for entry in entries {
+            if self.targets.as_ref().is_none_or(|targets| targets.contains_key(&entry.stat.inode)) {
+                self.see(entry, now);
+            }
+        }
+        self.forget(now);
+    }
+
+    fn see(&mut self, entry: Entry, now: Duration) {
+        let inode = entry.stat.inode;
+        let regular = entry.regular;
+        let Some(file) = self.files.get_mut(&inode) else {
+            self.files.insert(inode, File::new(entry, now, self.listing));
+            if !regular {
+                return self.set_aside(inode, Reason::NotARegularFile, "it is a link, FIFO, socket or device", now);
+            }
+            return self.enter(inode, now);
+        };
+        if file.listing == self.listing {
+            return; // a second hard link: its turn comes when the first name is done
+        }
+        file.listing = self.listing;
+        file.name = entry.name;
+        let changed = file.update(entry.stat, now);
+        match file.phase {
+            Phase::Absent { .. } | Phase::Completed { .. } => self.enter(inode, now),
+            Phase::SetAside { .. } if changed => self.enter(inode, now),
+            Phase::Settling { .. } if changed => {
+                // What grew may hold a whole line; what did not is looked at when it has settled again.
+                let due = now + self.settings.settle;
+                let phase = if file.is_readable() { Phase::Waiting } else { Phase::Settling { due } };
+                self.set(inode, phase);
+            }
+            _ => {}
+        }
+    }
+
+    /// Where a file that is there goes next: to the rename, or to be read.
+    pub(super) fn enter(&mut self, inode: Inode, now: Duration) {
+        let Some(file) = self.files.get_mut(&inode) else { return };
+        file.note = None;
+        if let Some(begun) = &mut file.begun {
+            begun.unverified = true;
+            if begun.slot.is_some() {
+                return self.set(inode, Phase::Waiting);
+            }
+        }
+        match &file.begun {
+            Some(begun) if !file.may_be(&begun.progress) => {
+                self.tombstones.push(begun.progress.id);
+                file.begun = None;
+                self.set(inode, Phase::Waiting);
+            }
+            Some(begun) if begun.progress.finished && begun.progress.position == file.stat.size => {
+                self.set(inode, Phase::Completing { due: now });
+            }
+            _ => self.set(inode, Phase::Waiting),
+        }
+    }
+
+    /// Files that are in no listing: unknown ones go, progress stays for a day (an hour where the file is complete).
+    fn forget(&mut self, now: Duration) {
+        let (listing, tombstones) = (self.listing, &mut self.tombstones);
+        self.files.retain(|_, file| {
+            if file.listing == listing {
+                return true;
+            }
+            let kept = match file.phase {
+                Phase::Completed { since } => now < since + KEEP_COMPLETED,
+                Phase::Absent { since } => now < since + KEEP_ABSENT,
+                // Its descriptor may be open: it is read to its end before it is let go.
+                Phase::Reading | Phase::Sealed => true,
+                _ if file.begun.is_some() => {
+                    file.phase = Phase::Absent { since: now };
+                    true
+                }
+                _ => false,
+            };
+            match &file.begun {
+                Some(begun) if begun.slot.is_some() => true,
+                Some(begun) if !kept => {
+                    tombstones.push(begun.progress.id);
+                    false
+                }
+                _ => kept && file.begun.is_some(),
+            }
+        });
+    }
+
+    /// Progress read from Kafka, for a file that the next listing may show.
+    pub(super) fn adopt(&mut self, progress: Progress, now: Duration) {
+        let file = self.files.entry(progress.inode).or_insert_with(|| {
+            let stat = super::file::Stat { inode: progress.inode, size: progress.position, ..Default::default() };
+            let entry = Entry { name: progress.name.clone(), stat, regular: true };
+            let phase = Phase::Absent { since: now };
+            File { phase, ..File::new(entry, now, 0) }
+        });
+        let newer = |b: &Begun| (progress.generation, progress.position) > (b.progress.generation, b.progress.position);
+        if file.begun.as_deref().is_none_or(newer) {
+            let scanned = progress.position;
+            file.begun = Some(Box::new(Begun { progress, scanned, slot: None, unverified: true }));
+        }
+    }
+
+    /// The next file whose turn it is: the oldest, ties by name.
+    pub(super) fn next_waiting(&mut self) -> Option<Inode> {
+        if self.unsorted {
+            let files = &self.files;
+            self.waiting.sort_unstable_by(|a, b| match (files.get(a), files.get(b)) {
+                (Some(a), Some(b)) => (b.stat.modified, &b.name).cmp(&(a.stat.modified, &a.name)),
+                _ => Ordering::Equal,
+            });
+            self.waiting.dedup();
+            self.unsorted = false;
+        }
+        while let Some(inode) = self.waiting.pop() {
+            if self.files.get(&inode).is_some_and(|file| file.phase == Phase::Waiting) {
+                return Some(inode);
+            }
+        }
+        None
+    }
+}

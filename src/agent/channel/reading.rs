@@ -1,0 +1,267 @@
+//! From a chunk of bytes to records. Pure; a part of [`Channel`].
+
+use std::time::Duration;
+
+use super::digest::{Digest, FileId, Mark};
+use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, is_compressed, marks};
+use super::progress::{EndBy, Progress, VERSION};
+use super::splitter::{self, Line, LineState};
+use super::{Channel, Inode};
+use crate::agent::channel::name::Name;
+
+/// Bytes read in one turn, where lines are not longer.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Lines taken in one turn at most, so that a chunk of empty lines stays bounded.
+const MAX_LINES: usize = 1 << 16;
+
+/// A chunk to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read {
+    /// The file.
+    pub inode: Inode,
+    /// Its name, to open it by.
+    pub name: Name,
+    /// Open it anew even if a descriptor is at hand, and hash its first `head` bytes.
+    pub fresh: bool,
+    /// See `fresh`; 0 where nothing is known yet.
+    pub head: u32,
+    /// First byte to read: `back` bytes before the position, so that what precedes it is compared each time.
+    pub from: u64,
+    /// See `from`.
+    pub back: usize,
+    /// Bytes to read at most, `back` included.
+    pub len: usize,
+    /// It has settled: if this reaches the end, find out whether a writer has it open.
+    pub seal: bool,
+}
+
+/// Whether a writer has the file open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Not asked, since the file has not settled or its end was not reached.
+    NotAsked,
+    /// A read lease was granted: none.
+    None,
+    /// There is one, or the file is mapped for writing.
+    Open,
+    /// The kernel gives no lease here: other owner, network file system.
+    Unknown,
+}
+
+/// What came with the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk {
+    /// `fstat` behind the read.
+    pub stat: Stat,
+    /// Hash of the first bytes, where it was asked for; `None` if the file is shorter.
+    pub head: Option<Mark>,
+    /// The read reached the end of the file.
+    pub end: bool,
+    /// Answer to `seal`.
+    pub writer: Writer,
+}
+
+/// Where the lines of a chunk go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Records {
+    /// The file's place among those of the transaction; deliveries are told by it.
+    pub slot: u32,
+    /// Topic the file began on.
+    pub topic: String,
+    /// Partition the file began on.
+    pub partition: i32,
+    /// Where in the chunk the lines' own counting begins.
+    pub back: usize,
+}
+
+impl Channel {
+    /// The most bytes a [`Read`] asks for.
+    pub fn max_read(&self) -> usize {
+        super::file::TAIL_BYTES as usize + CHUNK_BYTES.max(self.settings.rules.lookahead())
+    }
+
+    /// The next chunk: files that should be complete first, then turn by turn over the open ones.
+    pub(super) fn next_read(&mut self, now: Duration) -> Option<Read> {
+        while let Some(inode) = self.sealing.pop_front() {
+            if self.files.get(&inode).is_some_and(|f| matches!(f.phase, Phase::Settling { .. })) {
+                return self.chunk_of(inode, now);
+            }
+        }
+        while self.reading.len() < self.settings.max_open {
+            let Some(inode) = self.next_waiting() else { break };
+            self.set(inode, Phase::Reading);
+        }
+        while let Some(inode) = self.reading.pop_front() {
+            if self.files.get(&inode).is_some_and(|f| f.phase == Phase::Reading) {
+                return self.chunk_of(inode, now);
+            }
+        }
+        None
+    }
+
+    fn chunk_of(&self, inode: Inode, now: Duration) -> Option<Read> {
+        let file = self.files.get(&inode)?;
+        let lookahead = self.settings.rules.lookahead();
+        let room = usize::try_from(self.batch.room()).unwrap_or(usize::MAX);
+        let body = CHUNK_BYTES.min(room).max(lookahead);
+        let seal = now >= file.changed + self.settings.settle;
+        let read = Read { inode, name: file.name.clone(), fresh: true, head: 0, from: 0, back: 0, len: body, seal };
+        Some(match &file.begun {
+            None => read,
+            Some(begun) => {
+                let back = begun.progress.tail.len as usize;
+                let head = if begun.unverified { begun.progress.head.len } else { 0 };
+                let from = begun.progress.position - back as u64;
+                Read { fresh: begun.unverified, head, from, back, len: back + body, ..read }
+            }
+        })
+    }
+
+    /// Takes over a chunk; `lines` are then those to append to the sink, as [`Records`] says.
+    pub fn read(&mut self, read: &Read, chunk: &Chunk, data: &[u8], now: Duration, lines: &mut Vec<Line>) -> Option<Records> {
+        lines.clear();
+        let settle = self.settings.settle;
+        let file = self.files.get_mut(&read.inode)?;
+        file.update(chunk.stat, now);
+        if !is_same(file, read, chunk, data) {
+            self.restart(read.inode, now);
+            return None;
+        }
+        if read.from == 0 && read.back == 0 && is_compressed(data) {
+            let note = "its first bytes are those of a compressed file";
+            self.set_aside(read.inode, Reason::CompressedFile, note, now);
+            return None;
+        }
+        let settled = read.seal && now >= file.changed + settle;
+        let sealed = settled && chunk.end && matches!(chunk.writer, Writer::None | Writer::Unknown);
+        if file.begun.is_none() {
+            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, self.deal.next());
+            file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
+        }
+        let state = file.begun.as_ref().map_or(LineState::Start, |b| b.progress.line_state);
+        let max_lines = if self.batch.room() < self.settings.rules.lookahead() as u64 { 1 } else { MAX_LINES };
+        let split = splitter::split(&data[read.back..], state, &self.settings.rules, sealed, max_lines, lines);
+        self.totals.long_lines += split.long_lines;
+        let records = self.advance(read, chunk, data, &split, lines, now);
+        self.place(read.inode, chunk, sealed, split.more, now);
+        records
+    }
+
+    /// Moves the position over what was cut, into the open transaction.
+    fn advance(
+        &mut self, read: &Read, chunk: &Chunk, data: &[u8], split: &splitter::Split, lines: &[Line], now: Duration,
+    ) -> Option<Records> {
+        let file = self.files.get_mut(&read.inode)?;
+        let begun = file.begun.as_deref_mut()?;
+        begun.unverified = chunk.end; // its descriptor is closed at the end
+        begun.scanned = if split.more || !chunk.end { begun.progress.position } else { read.from + data.len() as u64 };
+        if split.consumed == 0 {
+            return None;
+        }
+        let slot = touch(begun, read.inode, &mut self.touched);
+        slot.lines += lines.len() as u64;
+        let index = slot.index;
+        let progress = &mut begun.progress;
+        (progress.head, progress.tail) = marks(progress, data, read.back, split.consumed);
+        progress.name = file.name.clone();
+        progress.position += split.consumed as u64;
+        progress.line_state = split.state;
+        progress.finished = false;
+        let body = &data[read.back..];
+        for line in lines {
+            progress.digest.chain(line.of(body), &mut self.scratch);
+            progress.bytes += u64::from(line.len);
+        }
+        progress.lines += lines.len() as u64;
+        begun.scanned = begun.scanned.max(progress.position);
+        self.batch.add(split.consumed as u64, now);
+        let (topic, partition) = (progress.topic.clone(), progress.partition);
+        (!lines.is_empty()).then_some(Records { slot: index, topic, partition, back: read.back })
+    }
+
+    /// Where the file goes after a chunk.
+    fn place(&mut self, inode: Inode, chunk: &Chunk, sealed: bool, more: bool, now: Duration) {
+        let settle = self.settings.settle;
+        let Some(file) = self.files.get_mut(&inode) else { return };
+        let Some(begun) = file.begun.as_deref_mut() else { return };
+        if !chunk.end || more {
+            return self.set(inode, Phase::Reading);
+        }
+        if sealed {
+            let slot = touch(begun, inode, &mut self.touched);
+            slot.ended = Some(if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle });
+            begun.progress.finished = true;
+            self.batch.add(0, now);
+            return self.set(inode, Phase::Sealed);
+        }
+        let grew = self.targets.as_ref().and_then(|t| t.get(&inode)).is_some_and(|size| file.stat.size > *size);
+        if self.settings.once && (grew || chunk.writer == Writer::Open) {
+            return self.set(inode, Phase::Growing);
+        }
+        let due = if chunk.writer == Writer::Open { now + settle } else { file.changed + settle };
+        self.set(inode, Phase::Settling { due: due.max(now) });
+    }
+
+    /// The content is not what was shipped: a new generation from the first byte on.
+    fn restart(&mut self, inode: Inode, now: Duration) {
+        let Some(file) = self.files.get_mut(&inode) else { return };
+        let Some(begun) = file.begun.as_deref_mut() else { return };
+        if begun.slot.is_some() {
+            // The old generation's lines are in the open transaction: it is committed first.
+            begun.unverified = true;
+            self.commit_now = true;
+            return self.set(inode, Phase::Waiting);
+        }
+        let old = &begun.progress;
+        if old.finished && old.position == file.stat.size {
+            return self.set_aside(inode, Reason::Rewritten, "its bytes are not those that were shipped", now);
+        }
+        self.tombstones.push(old.id);
+        let id = FileId(self.ids.u64(..));
+        let partition = old.partition;
+        let progress = begin(file, old.generation + 1, id, &self.settings.topic, partition);
+        file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: true }));
+        self.set(inode, Phase::Waiting);
+    }
+}
+
+/// Progress of a generation of which nothing is shipped.
+fn begin(file: &File, generation: u32, id: FileId, topic: &str, partition: i32) -> Progress {
+    Progress {
+        v: VERSION,
+        id,
+        name: file.name.clone(),
+        inode: file.stat.inode,
+        birth: file.stat.birth,
+        head: Mark::of(&[]),
+        tail: Mark::of(&[]),
+        generation,
+        position: 0,
+        line_state: LineState::Start,
+        topic: topic.to_owned(),
+        partition,
+        lines: 0,
+        bytes: 0,
+        digest: Digest::default(),
+        extents: vec![],
+        finished: false,
+    }
+}
+
+/// True when the bytes before the position, and on a fresh descriptor the first ones, are those that were shipped.
+fn is_same(file: &File, read: &Read, chunk: &Chunk, data: &[u8]) -> bool {
+    debug_assert!(HEAD_BYTES >= read.head as usize);
+    let Some(begun) = &file.begun else { return true };
+    let progress = &begun.progress;
+    let head = read.head == 0 || chunk.head == Some(progress.head);
+    head && chunk.stat.size >= progress.position && data.len() >= read.back && Mark::of(&data[..read.back]) == progress.tail
+}
+
+/// The file's slot in the open transaction, made if it has none.
+fn touch<'a>(begun: &'a mut Begun, inode: Inode, touched: &mut Vec<Inode>) -> &'a mut super::file::Slot {
+    let from = begun.progress.position;
+    begun.slot.get_or_insert_with(|| {
+        touched.push(inode);
+        super::file::Slot { index: touched.len() as u32 - 1, from, ..Default::default() }
+    })
+}

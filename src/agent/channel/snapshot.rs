@@ -1,0 +1,90 @@
+//! What the channel tells about itself, for reports. Pure; a part of [`Channel`].
+
+use std::time::Duration;
+
+use super::Channel;
+use super::file::{Phase, Reason};
+use super::name::Name;
+
+/// Set-aside files named in a snapshot at most; all are counted.
+const NAMED: usize = 5;
+
+/// Counters since the agent's start. Lines, bytes and files count once they are committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records committed.
+    pub lines: u64,
+    /// Bytes of files committed.
+    pub bytes: u64,
+    /// Files completed.
+    pub files: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Lines longer than `maxLineBytes`, split, truncated or skipped as the pipeline says.
+    pub long_lines: u64,
+    /// Time of the last commit.
+    pub last_commit: Option<Duration>,
+}
+
+/// A file that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// Its name.
+    pub name: Name,
+    /// Bytes of it that are shipped.
+    pub position: u64,
+    /// Why.
+    pub reason: Reason,
+    /// What the kernel or Kafka said.
+    pub note: String,
+}
+
+/// The state of the work at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Counters.
+    pub totals: Totals,
+    /// Files with bytes that are not committed.
+    pub backlog_files: u64,
+    /// Those bytes.
+    pub backlog_bytes: u64,
+    /// Last change of the oldest of those files, nanoseconds since 1970.
+    pub oldest: Option<i64>,
+    /// Files set aside.
+    pub set_aside: u64,
+    /// The first few of them by name.
+    pub asides: Vec<Aside>,
+    /// `once`: files shipped to their last newline, since they grew.
+    pub growing: Vec<Name>,
+    /// The byte limit of a transaction in force.
+    pub transaction_limit: u64,
+}
+
+impl Channel {
+    /// The state at this moment; looks at every file.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut shot = Snapshot { totals: self.totals, transaction_limit: self.batch.limit(), ..Default::default() };
+        for file in self.files.values() {
+            let uncommitted = file.begun.as_ref().and_then(|b| b.slot.map(|slot| b.progress.position - slot.from));
+            let bytes = file.remaining() + uncommitted.unwrap_or(0);
+            match file.phase {
+                Phase::SetAside { reason, .. } => {
+                    shot.set_aside += 1;
+                    let note = file.note.as_deref().unwrap_or_default().to_owned();
+                    shot.asides.push(Aside { name: file.name.clone(), position: file.position(), reason, note });
+                }
+                Phase::Growing => shot.growing.push(file.name.clone()),
+                _ => {}
+            }
+            if bytes > 0 {
+                shot.backlog_files += 1;
+                shot.backlog_bytes += bytes;
+                shot.oldest = Some(shot.oldest.map_or(file.stat.modified, |o| o.min(file.stat.modified)));
+            }
+        }
+        shot.asides.sort_by(|a, b| a.name.cmp(&b.name));
+        shot.asides.truncate(NAMED);
+        shot.growing.sort();
+        shot
+    }
+}

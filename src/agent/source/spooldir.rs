@@ -1,0 +1,312 @@
+//! The spool directory: listing, reading, renaming. I/O; what to do is the channel's.
+//!
+//! Files are opened beneath the directory's descriptor (`openat2`, no links), checked to be regular, and renamed on that descriptor,
+//! never by a path string. The directory is locked (`flock`) as long as it is open.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{
+    Access, AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags, StatxTimestamp,
+};
+use rustix::io::Errno;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::watch::Watch;
+use super::{FileError, Source, SourceError, lease};
+use crate::agent::channel::digest::Mark;
+use crate::agent::channel::file::{Entry, Reason, Stat};
+use crate::agent::channel::name::Name;
+use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
+use crate::pipeline::report::FlowReason;
+
+/// Longest name a directory entry may have.
+const NAME_MAX: usize = 255;
+
+/// What of the pipeline concerns the directory.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Absolute path.
+    pub path: String,
+    /// Full match on the name, or the file is not a candidate.
+    pub include: regex::Regex,
+    /// Full match on the name: never a candidate; wins over `include`.
+    pub ignore: regex::Regex,
+    /// Ends the names of completed files.
+    pub suffix: String,
+}
+
+/// A spool directory.
+pub struct SpoolDir {
+    settings: Settings,
+    dir: Option<OwnedFd>,
+    open: HashMap<Inode, OwnedFd>,
+    watch: Watch,
+    /// The directory's own last change, at the last listing.
+    listed: Option<Stat>,
+}
+
+impl SpoolDir {
+    /// Nothing is touched before [`Source::open`]; `stop` becomes readable when the agent is to end.
+    pub fn new(settings: Settings, stop: OwnedFd) -> Self {
+        lease::ignore_sigio();
+        SpoolDir { settings, dir: None, open: HashMap::new(), watch: Watch::new(stop), listed: None }
+    }
+
+    fn dir(&self) -> Result<&OwnedFd, SourceError> {
+        self.dir.as_ref().ok_or_else(|| self.missing(Errno::NOENT))
+    }
+
+    fn missing(&self, errno: Errno) -> SourceError {
+        let path = self.settings.path.escape_debug();
+        let message = match errno {
+            Errno::NOENT => format!("spool directory {path} does not exist; create it, or correct spec.source.spoolDir.path"),
+            Errno::NOTDIR => format!("spool directory {path} is not a directory; correct spec.source.spoolDir.path"),
+            Errno::ACCESS | Errno::PERM => {
+                format!("spool directory {path} cannot be read by uid {}; {}", uid(), self.owner_advice())
+            }
+            Errno::STALE => format!("spool directory {path} was replaced by another; it is opened anew"),
+            other => format!("spool directory {path} cannot be read: {other}"),
+        };
+        SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
+    }
+
+    fn owner_advice(&self) -> String {
+        match rustix::fs::stat(self.settings.path.as_str()) {
+            Ok(stat) => format!("it belongs to uid {}: run the agent as that user, or change the owner or mode", stat.st_uid),
+            Err(_) => "run the agent as a user that may".into(),
+        }
+    }
+
+    /// Renaming needs write permission on the directory: better said before anything is shipped.
+    fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
+        let path = self.settings.path.escape_debug();
+        let advice = match rustix::fs::accessat(dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => return Ok(()),
+            Err(Errno::ROFS) => "it is mounted read-only: mount it writable".to_owned(),
+            Err(_) => self.owner_advice(),
+        };
+        let message = format!("files in {path} cannot be renamed by uid {} when they are shipped; {advice}", uid());
+        Err(SourceError { reason: FlowReason::CannotComplete, message })
+    }
+
+    fn is_candidate(&self, name: &[u8]) -> bool {
+        if name.starts_with(b".") || name.ends_with(self.settings.suffix.as_bytes()) {
+            return false;
+        }
+        let text = String::from_utf8_lossy(name);
+        self.settings.include.is_match(&text) && !self.settings.ignore.is_match(&text)
+    }
+
+    /// Opens a file beneath the directory and checks that it is the one meant.
+    fn open_file(&self, name: &Name, inode: Inode) -> Result<(OwnedFd, Stat), FileError> {
+        let dir = self.dir.as_ref().ok_or(FileError::Vanished)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let fd = match rustix::fs::openat2(dir, &*name.0, flags, Mode::empty(), beneath) {
+            // Kernels before 5.6 and old seccomp profiles: the same without the kernel's help, names hold no slash.
+            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(dir, &*name.0, flags, Mode::empty()),
+            other => other,
+        }
+        .map_err(file_error)?;
+        let (stat, regular) = stat_of(&fd, "", AtFlags::EMPTY_PATH).map_err(file_error)?;
+        if !regular {
+            return Err(FileError::Aside(Reason::NotARegularFile, "it is a link, FIFO, socket or device".into()));
+        }
+        if stat.inode != inode {
+            return Err(FileError::Vanished);
+        }
+        Ok((fd, stat))
+    }
+
+    fn complete_one(&self, wanted: &Completion) -> Completed {
+        let (file, stat) = match self.open_file(&wanted.name, wanted.inode) {
+            Ok(opened) => opened,
+            Err(FileError::Vanished) => return Completed::Gone,
+            Err(FileError::Aside(_, why)) => return Completed::Refused(why),
+        };
+        if lease::ask(&file) == Writer::Open {
+            return Completed::Writer;
+        }
+        if stat.size != wanted.size {
+            return Completed::Resized;
+        }
+        match mark_at(&file, wanted.size - u64::from(wanted.tail.len), wanted.tail.len) {
+            Ok(Some(mark)) if mark == wanted.tail => {}
+            Ok(_) => return Completed::Rewritten,
+            Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
+        }
+        self.rename(&wanted.name)
+    }
+
+    /// Renames to `<name><suffix>`, or with a number before the suffix where that name is taken. Never overwrites.
+    fn rename(&self, name: &Name) -> Completed {
+        let Some(dir) = &self.dir else { return Completed::Gone };
+        for number in 1..=u32::MAX {
+            let target = completed_name(&name.0, number, &self.settings.suffix);
+            match rustix::fs::renameat_with(dir, &*name.0, dir, &*target.0, RenameFlags::NOREPLACE) {
+                Ok(()) => return Completed::Renamed(target),
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => return Completed::Gone,
+                Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                    return Completed::Refused(format!("{errno}; {}", self.owner_advice()));
+                }
+                Err(errno) => return Completed::Refused(errno.to_string()),
+            }
+        }
+        Completed::Refused("every completed name is taken".into())
+    }
+}
+
+impl Source for SpoolDir {
+    fn open(&mut self) -> Result<(), SourceError> {
+        self.release();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(self.settings.path.as_str(), flags, Mode::empty()).map_err(|e| self.missing(e))?;
+        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|errno| SourceError {
+            reason: FlowReason::AnotherAgentRunning,
+            message: format!(
+                "another agent has {} locked ({errno}); this one waits, and takes over when the other ends",
+                self.settings.path.escape_debug()
+            ),
+        })?;
+        self.check_writable(&dir)?;
+        self.watch.on(&self.settings.path);
+        self.dir = Some(dir);
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        self.open.clear();
+        self.dir = None;
+        self.listed = None;
+    }
+
+    fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError> {
+        let (here, _) = stat_of(self.dir()?, "", AtFlags::EMPTY_PATH).map_err(|e| self.missing(e))?;
+        let there = rustix::fs::stat(self.settings.path.as_str()).map_err(|e| self.missing(e))?;
+        if there.st_ino != here.inode {
+            return Err(self.missing(Errno::STALE));
+        }
+        if !full && self.listed == Some(here) {
+            return Ok(None);
+        }
+        self.watch.listed();
+        let dir = self.dir()?;
+        let mut entries = vec![];
+        for entry in Dir::read_from(dir).map_err(|e| self.missing(e))? {
+            let entry = entry.map_err(|e| self.missing(e))?;
+            let name = entry.file_name().to_bytes();
+            if entry.file_type().is_dir() || !self.is_candidate(name) {
+                continue;
+            }
+            // What vanished since readdir is no entry.
+            if let Ok((stat, regular)) = stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                entries.push(Entry { name: Name::new(name), stat, regular });
+            }
+        }
+        self.listed = Some(here);
+        Ok(Some(entries))
+    }
+
+    fn read(&mut self, read: &Read, data: &mut Vec<u8>) -> Result<Chunk, FileError> {
+        let kept = if read.fresh { None } else { self.open.remove(&read.inode) };
+        let file = match kept {
+            Some(file) => file,
+            None => self.open_file(&read.name, read.inode)?.0,
+        };
+        let head = if read.head > 0 { mark_at(&file, 0, read.head).map_err(file_error)? } else { None };
+        let writer = if read.seal { lease::ask(&file) } else { Writer::NotAsked };
+        fill(&file, read.from, read.len, data).map_err(file_error)?;
+        let (stat, _) = stat_of(&file, "", AtFlags::EMPTY_PATH).map_err(file_error)?;
+        let end = read.from + data.len() as u64 >= stat.size;
+        if !end {
+            if writer == Writer::None {
+                lease::release(&file);
+            }
+            self.open.insert(read.inode, file);
+        }
+        Ok(Chunk { stat, head, end, writer: if end { writer } else { Writer::NotAsked } })
+    }
+
+    fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
+        let results: Vec<_> = batch.iter().map(|wanted| (wanted.inode, self.complete_one(wanted))).collect();
+        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_)))
+            && let Some(Err(errno)) = self.dir.as_ref().map(rustix::fs::fsync)
+        {
+            tracing::warn!("renames in {} may not survive a crash: {errno}", self.settings.path.escape_debug());
+        }
+        results
+    }
+
+    fn wait(&mut self, time: Duration) -> bool {
+        self.watch.wait(time)
+    }
+}
+
+fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn file_error(errno: Errno) -> FileError {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => FileError::Vanished,
+        Errno::ACCESS | Errno::PERM => FileError::Aside(Reason::PermissionDenied, errno.to_string()),
+        Errno::LOOP | Errno::XDEV | Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
+            FileError::Aside(Reason::NotARegularFile, errno.to_string())
+        }
+        other => FileError::Aside(Reason::ReadError, other.to_string()),
+    }
+}
+
+/// Reads up to `len` bytes at `from` over whatever `data` held, fewer only at the end of the file.
+fn fill(file: &OwnedFd, from: u64, len: usize, data: &mut Vec<u8>) -> Result<(), Errno> {
+    data.resize(len, 0);
+    let mut filled = 0;
+    while filled < len {
+        match rustix::io::pread(file, &mut data[filled..], from + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    data.truncate(filled);
+    Ok(())
+}
+
+/// Mark of `len` bytes at `from`; `None` when the file ends before.
+fn mark_at(file: &OwnedFd, from: u64, len: u32) -> Result<Option<Mark>, Errno> {
+    let mut bytes = vec![];
+    fill(file, from, len as usize, &mut bytes)?;
+    Ok((bytes.len() == len as usize).then(|| Mark { len, hash: xxh3_64(&bytes) }))
+}
+
+/// Stat, and whether it is a regular file.
+fn stat_of<N: rustix::path::Arg>(dir: impl AsFd, name: N, flags: AtFlags) -> Result<(Stat, bool), Errno> {
+    let stat = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?;
+    let nanoseconds = |t: StatxTimestamp| t.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(t.tv_nsec));
+    let birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    let stat_out = Stat {
+        inode: stat.stx_ino,
+        size: stat.stx_size,
+        modified: nanoseconds(stat.stx_mtime),
+        changed: nanoseconds(stat.stx_ctime),
+        birth: birth.then(|| nanoseconds(stat.stx_btime)),
+    };
+    Ok((stat_out, rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)).is_file()))
+}
+
+/// `x.csv` → `x.csv.COMPLETED`, `x.csv.2.COMPLETED`, …; a name that becomes too long is cut and carries a hash instead.
+fn completed_name(name: &[u8], number: u32, suffix: &str) -> Name {
+    let tail = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };
+    let mut target = name.to_vec();
+    if name.len() + tail.len() > NAME_MAX {
+        let hash = format!("~{:016x}", xxh3_64(name));
+        target.truncate(NAME_MAX.saturating_sub(tail.len() + hash.len()));
+        target.extend_from_slice(hash.as_bytes());
+    }
+    target.extend_from_slice(tail.as_bytes());
+    Name::new(&target)
+}
