@@ -11,9 +11,15 @@ mod words;
 pub mod delivery;
 pub mod placement;
 pub mod problem;
+pub mod properties;
 pub mod quantity;
+pub mod resolved;
+pub mod shape;
 pub mod sink;
 pub mod source;
+mod suggest;
+pub mod unavailable;
+pub mod validate;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +29,13 @@ use serde::{Deserialize, Serialize};
 pub use delivery::{Delivery, Guarantee};
 pub use placement::Placement;
 pub use problem::Problem;
+pub use resolved::config_hash;
 pub use sink::{Acks, Compression, KafkaSink, Key, Partitioner, Sink};
 pub use source::{
     Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match,
 };
+pub use unavailable::unavailable;
+pub use validate::{Judge, validate};
 
 /// The `apiVersion` of a LogPipeline.
 pub const API_VERSION: &str = "spoolway.dev/v1alpha1";

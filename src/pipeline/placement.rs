@@ -140,6 +140,15 @@ pub enum IntOrString {
     Text(String),
 }
 
+impl std::fmt::Display for IntOrString {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(&super::problem::quoted(text)),
+        }
+    }
+}
+
 impl JsonSchema for IntOrString {
     fn inline_schema() -> bool {
         true

@@ -55,6 +55,16 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}{more}\"", escaped(&head))
 }
 
+/// The path of `key` inside `path`: `a.key`, or `a["key.with.dots"]`.
+pub fn field(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match (path, !key.is_empty() && key.chars().all(plain)) {
+        ("", true) => key.to_owned(),
+        (_, true) => format!("{path}.{key}"),
+        (_, false) => format!("{path}[{}]", quoted(key)),
+    }
+}
+
 /// Line separators, zero-width and bidirectional characters: printable for Rust, yet unseen by a reader.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -68,6 +78,12 @@ mod tests {
     fn one_problem_is_one_line() {
         let problem = Problem::new("spec.a\nb", "x \u{1b}[31m\r\n\u{202e}y");
         assert_eq!(problem.to_string(), r"spec.a\nb: x \u{1b}[31m\r\n\u{202e}y");
+    }
+
+    #[test]
+    fn fields() {
+        assert_eq!(field("", "spec"), "spec");
+        assert_eq!(field("a.b", "linger.ms"), "a.b[\"linger.ms\"]");
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub struct Tls {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sasl {
-    /// How the password is proved: Plain (only with tls), ScramSha256 or ScramSha512. Takes the place of Kafka's sasl.mechanism.
+    /// How the password is proved: Plain (the password itself is sent: use tls), ScramSha256 or ScramSha512. Takes the place of Kafka's sasl.mechanism.
     pub mechanism: SaslMechanism,
     /// The user name; not empty. Takes the place of Kafka's sasl.username (sasl.jaas.config).
     pub username: String,
