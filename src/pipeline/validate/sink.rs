@@ -1,0 +1,161 @@
+//! What is wrong with a sink.
+
+use std::collections::BTreeSet;
+
+use super::{Found, set};
+use crate::pipeline::problem::{field, quoted};
+use crate::pipeline::sink::{Sasl, SecretKey, Tls};
+use crate::pipeline::{KafkaSink, LogPipeline, Partitioner, SpoolDir, properties};
+
+const AT: &str = "spec.sink.kafka";
+
+pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
+    let kafka = pipeline.kafka();
+    found.exactly_one("spec.sink", "kafka", &set(&[("kafka", kafka.is_some())]));
+    let Some(kafka) = kafka else { return };
+
+    servers(kafka, found);
+    found.topic(&at("topic"), &kafka.topic);
+    partition(kafka, found);
+    if let Some(tls) = &kafka.tls {
+        secrets(tls, found);
+    }
+    if let Some(sasl) = &kafka.sasl {
+        login(sasl, found);
+    }
+    let longest_line = pipeline.spool_dir().map(SpoolDir::max_line_bytes);
+    for (name, value) in kafka.properties.iter().flatten() {
+        if let Err(message) = properties::check(name, value, longest_line) {
+            found.add(field(&at("properties"), name), message);
+        }
+    }
+}
+
+fn at(name: &str) -> String {
+    field(AT, name)
+}
+
+fn servers(kafka: &KafkaSink, found: &mut Found) {
+    let path = at("bootstrapServers");
+    if kafka.bootstrap_servers.is_empty() {
+        found.add(&path, "is empty; name a broker as host:port");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, server) in kafka.bootstrap_servers.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if let Err(why) = server_address(server) {
+            found.add(&path, format!("{} {why}", quoted(server)));
+        } else if !seen.insert(server.to_ascii_lowercase()) {
+            found.add(
+                &path,
+                format!("{} comes twice; remove one of them", quoted(server)),
+            );
+        }
+    }
+}
+
+fn server_address(server: &str) -> Result<(), &'static str> {
+    if server.contains("://") {
+        return Err("begins with a protocol; write host:port");
+    }
+    if server.contains(',') {
+        return Err("holds several brokers; write each as an item of the list");
+    }
+    let (host, port) = server
+        .rsplit_once(':')
+        .ok_or("has no port; write host:port, as in kafka-1:9092")?;
+    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    match bracketed {
+        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => {}
+        Some(_) => return Err("has no IPv6 address between [ and ]; write [address]:port"),
+        None if host.is_empty() => return Err("has no host; write host:port"),
+        None if host.contains(':') => {
+            return Err("has more than one colon; write an IPv6 address as [address]:port");
+        }
+        None if host.len() > 253 || !host.bytes().all(name) => {
+            return Err("has no legal host name; write host:port");
+        }
+        None => {}
+    }
+    // Digits only: `parse` takes a plus sign too.
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(1..) if digits => Ok(()),
+        _ => Err("has no legal port; use 1 to 65535"),
+    }
+}
+
+fn partition(kafka: &KafkaSink, found: &mut Found) {
+    let partitioner = kafka.partitioner();
+    if let Some(partition) = kafka.partition {
+        found.number(&at("partition"), Some(partition.into()), 0, i32::MAX.into());
+        if partitioner != Partitioner::File {
+            let message = format!(
+                "fixes the partition, and partitioner {partitioner} chooses one; remove one of them"
+            );
+            found.add(at("partition"), message);
+        }
+    }
+    if let Some(key) = &kafka.key {
+        let members = set(&[
+            ("baseName", key.base_name.is_some()),
+            ("constant", key.constant.is_some()),
+        ]);
+        found.exactly_one(&at("key"), "baseName: {}, constant: \"text\"", &members);
+        if key.constant.as_deref() == Some("") {
+            found.add(
+                field(&at("key"), "constant"),
+                "is empty; give it, or leave key out",
+            );
+        }
+    } else if partitioner == Partitioner::Key {
+        found.add(
+            at("partitioner"),
+            "Key needs a key; add key: {baseName: {}}, or use File",
+        );
+    }
+}
+
+fn secrets(tls: &Tls, found: &mut Found) {
+    let path = at("tls");
+    if let Some(secret) = &tls.ca_secret {
+        secret_key(&field(&path, "caSecret"), secret, found);
+    }
+    if let Some(secret) = &tls.client_certificate_secret {
+        secret_name(
+            &field(&path, "clientCertificateSecret"),
+            &secret.name,
+            found,
+        );
+    }
+}
+
+fn login(sasl: &Sasl, found: &mut Found) {
+    let path = at("sasl");
+    found.plain(&field(&path, "username"), &sasl.username, 255);
+    secret_key(
+        &field(&path, "passwordSecret"),
+        &sasl.password_secret,
+        found,
+    );
+}
+
+fn secret_key(path: &str, secret: &SecretKey, found: &mut Found) {
+    secret_name(path, &secret.name, found);
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if let Some(key) = &secret.key
+        && (!(1..=253).contains(&key.len()) || !key.bytes().all(legal) || key.starts_with(".."))
+    {
+        let message = format!("is {}, which no key of a Secret can be called", quoted(key));
+        found.add(field(path, "key"), message);
+    }
+}
+
+/// A name that cannot lead out of the directory where Secrets lie as files.
+fn secret_name(path: &str, name: &str, found: &mut Found) {
+    if name.len() > 253 || !name.split('.').all(|label| super::is_dns_label(label, 253)) {
+        let message = format!("is {}, which no Secret can be called", quoted(name));
+        found.add(field(path, "name"), message);
+    }
+}

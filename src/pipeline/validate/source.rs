@@ -1,0 +1,115 @@
+//! What is wrong with a source.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Found, set};
+use crate::pipeline::problem::{field, quoted};
+use crate::pipeline::source::Headers;
+use crate::pipeline::{LogPipeline, SpoolDir, full_match};
+
+const AT: &str = "spec.source.spoolDir";
+
+pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
+    let spool_dir = pipeline.spool_dir();
+    let members = set(&[("spoolDir", spool_dir.is_some())]);
+    found.exactly_one("spec.source", "spoolDir", &members);
+    let Some(dir) = spool_dir else { return };
+
+    found.absolute(&at("path"), &dir.path);
+    pattern(&at("includePattern"), dir.include_pattern(), found);
+    pattern(&at("ignorePattern"), dir.ignore_pattern(), found);
+    suffix(dir, found);
+    let day = Duration::from_secs(24 * 3600);
+    found.span(
+        &at("settleTime"),
+        dir.settle_time.as_ref(),
+        Duration::from_millis(100),
+        day,
+    );
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+    found.span(&at("pollDelay"), dir.poll_delay.as_ref(), least, most);
+    found.number(&at("maxLineBytes"), dir.max_line_bytes, 1, 16_000_000);
+    found.number(&at("maxOpenFiles"), dir.max_open_files, 1, 1024);
+    if let Some(charset) = &dir.input_charset {
+        found.plain(&at("inputCharset"), charset, 64);
+    }
+    if let Some(keys) = &dir.headers {
+        headers(keys, found);
+    }
+}
+
+fn at(name: &str) -> String {
+    field(AT, name)
+}
+
+fn pattern(path: &str, pattern: &str, found: &mut Found) {
+    let length = pattern.chars().count();
+    if length > 1024 {
+        found.add(path, format!("has {length} characters; use at most 1024"));
+        return;
+    }
+    if let Err(error) = full_match(pattern) {
+        let message = format!(
+            "{} is not a regular expression: {}",
+            quoted(pattern),
+            reason(&error)
+        );
+        found.add(path, message);
+    }
+}
+
+/// The last line of the error: before it stand the pattern once more and a row of marks.
+fn reason(error: &regex::Error) -> String {
+    if let regex::Error::CompiledTooBig(limit) = error {
+        return format!("it needs more than {limit} bytes when compiled; use smaller repetitions");
+    }
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
+}
+
+fn suffix(dir: &SpoolDir, found: &mut Found) {
+    let path = at("fileSuffix");
+    found.plain(&path, dir.file_suffix(), 64);
+    if dir.file_suffix().contains('/') {
+        found.add(
+            path,
+            format!(
+                "{} has a / in it; a finished file stays in its directory",
+                quoted(dir.file_suffix())
+            ),
+        );
+    }
+}
+
+fn headers(headers: &Headers, found: &mut Found) {
+    let own = [
+        ("file", &headers.file),
+        ("baseName", &headers.base_name),
+        ("host", &headers.host),
+        ("position", &headers.position),
+    ];
+    let path = at("headers");
+    let mut seen = BTreeMap::new();
+    let own = own
+        .into_iter()
+        .filter_map(|(name, key)| Some((field(&path, name), key.as_ref()?)));
+    let fixed = headers
+        .static_
+        .iter()
+        .flatten()
+        .map(|(key, _)| (field(&field(&path, "static"), key), key));
+    for (path, key) in own.chain(fixed) {
+        found.plain(&path, key, 255);
+        if let Some(first) = seen.insert(key, path.clone()) {
+            found.add(
+                path,
+                format!(
+                    "writes the header {} as {first} does; use another key",
+                    quoted(key)
+                ),
+            );
+        }
+    }
+}
