@@ -1,0 +1,201 @@
+//! One function that judges what librdkafka says. Pure.
+//!
+//! The rule behind the table: nothing is retried with the same producer, so all that matters is how soon to open again,
+//! whether transactions must shrink, whether a successor exists, and what to tell a person.
+
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::super::{Failure, SinkError};
+use crate::pipeline::report::FlowReason;
+
+/// Where a call failed, for the message and for what a grant concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing<'a> {
+    /// Asking for metadata of a topic.
+    Looking(&'a str),
+    /// `init_transactions`.
+    Init,
+    /// `begin_transaction`.
+    Begin,
+    /// Sending records, or their delivery.
+    Sending(&'a str),
+    /// `commit_transaction`.
+    Commit,
+    /// Reading progress.
+    Progress(&'a str),
+}
+
+impl Doing<'_> {
+    fn words(self) -> String {
+        match self {
+            Doing::Looking(topic) => format!("looking for topic {topic}"),
+            Doing::Init => "opening a transactional producer".into(),
+            Doing::Begin => "beginning a transaction".into(),
+            Doing::Sending(topic) => format!("sending to topic {topic}"),
+            Doing::Commit => "committing".into(),
+            Doing::Progress(topic) => format!("reading progress from topic {topic}"),
+        }
+    }
+}
+
+/// What the messages need to know to give a command.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// `bootstrap.servers`.
+    pub bootstrap: String,
+    /// Principal as far as known, for `kafka-acls`; `User:<name>`.
+    pub principal: String,
+    /// The transactional id's prefix to grant, with its last slash.
+    pub id_prefix: String,
+    /// `spoolway-<namespace>-checkpoints`: agents also read it.
+    pub checkpoint_topic: String,
+}
+
+impl Names {
+    /// The command that gives the right to use `topic`.
+    pub fn grant_topic(&self, topic: &str) -> String {
+        let read = if topic == self.checkpoint_topic { "--operation Read " } else { "" };
+        format!(
+            "kafka-acls --bootstrap-server {} --add --allow-principal {} {read}--operation Write --operation Describe --topic {topic}",
+            self.bootstrap, self.principal
+        )
+    }
+
+    /// The command that gives the right to use transactional ids of this namespace.
+    pub fn grant_ids(&self) -> String {
+        format!(
+            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Write --operation Describe \
+             --transactional-id {} --resource-pattern-type prefixed",
+            self.bootstrap, self.principal, self.id_prefix
+        )
+    }
+}
+
+/// The code behind any of rdkafka's error shapes.
+pub fn code_of(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::Transaction(e) => Some(e.code()),
+        other => other.rdkafka_error_code(),
+    }
+}
+
+/// Judges an error. `heard` is the last thing the client said of its connections, which is more telling than a time-out.
+pub fn judge(error: &KafkaError, doing: Doing, names: &Names, heard: Option<&(FlowReason, String)>) -> SinkError {
+    let said = match error {
+        KafkaError::Transaction(e) => e.string(),
+        other => other.to_string(),
+    };
+    let Some(code) = code_of(error) else {
+        return retry(FlowReason::TransactionFailed, format!("{}: {said}", doing.words()));
+    };
+    judge_code(code, &said, doing, names, heard)
+}
+
+/// The same for a bare code, as delivery reports carry it.
+pub fn judge_code(code: Code, said: &str, doing: Doing, names: &Names, heard: Option<&(FlowReason, String)>) -> SinkError {
+    let slowly = |reason, message| SinkError { failure: Failure::RetrySlowly, reason, message };
+    match code {
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => SinkError {
+            failure: Failure::Fenced,
+            reason: FlowReason::Fenced,
+            message: format!("{}: another agent with the same id took over; this one lets go and tries again later", doing.words()),
+        },
+        Code::TopicAuthorizationFailed => {
+            let (Doing::Looking(topic) | Doing::Sending(topic) | Doing::Progress(topic)) = doing else {
+                return slowly(FlowReason::MissingGrant, format!("{}: a topic's grant is missing: {said}", doing.words()));
+            };
+            let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
+            slowly(FlowReason::MissingGrant, message)
+        }
+        Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            let message = format!("this user may not use transactional ids under {}; grant them: {}", names.id_prefix, names.grant_ids());
+            slowly(FlowReason::MissingGrant, message)
+        }
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            retry(FlowReason::TopicMissing, format!("{}: the topic or partition does not exist", doing.words()))
+        }
+        Code::InvalidTransactionTimeout => slowly(
+            FlowReason::UnsupportedBroker,
+            format!(
+                "the brokers allow no transaction of {} s; raise their transaction.max.timeout.ms",
+                crate::kafka::TRANSACTION_TIMEOUT.as_secs()
+            ),
+        ),
+        Code::UnsupportedFeature | Code::UnsupportedVersion => {
+            slowly(FlowReason::UnsupportedBroker, format!("the brokers know no transactions: {said}; use Kafka 2.5 or newer"))
+        }
+        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => {
+            slowly(FlowReason::AuthenticationFailed, format!("{} refused: {said}; check spec.sink.kafka.tls and sasl", names.bootstrap))
+        }
+        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut | Code::PurgeQueue | Code::PurgeInflight => {
+            let (reason, why) = unavailable(doing, said, names, heard);
+            SinkError { failure: Failure::TimedOut, reason, message: why }
+        }
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::BrokerNotAvailable => {
+            let (reason, message) = unavailable(doing, said, names, heard);
+            retry(reason, message)
+        }
+        _ => retry(FlowReason::TransactionFailed, format!("{}: {said}", doing.words())),
+    }
+}
+
+fn retry(reason: FlowReason, message: String) -> SinkError {
+    SinkError { failure: Failure::Retry, reason, message }
+}
+
+fn unavailable(doing: Doing, said: &str, names: &Names, heard: Option<&(FlowReason, String)>) -> (FlowReason, String) {
+    match heard {
+        Some((reason, heard)) => (*reason, format!("no broker of {} answers ({heard})", names.bootstrap)),
+        None => (FlowReason::KafkaUnavailable, format!("no broker of {} answers while {} ({said})", names.bootstrap, doing.words())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(code: Code, doing: Doing) -> (Failure, FlowReason, String) {
+        let names = Names {
+            bootstrap: "dn1:9092".into(),
+            principal: "User:web".into(),
+            id_prefix: "spoolway/local/shop/".into(),
+            checkpoint_topic: "spoolway-shop-checkpoints".into(),
+        };
+        let e = judge_code(code, "said", doing, &names, None);
+        (e.failure, e.reason, e.message)
+    }
+
+    #[test]
+    fn every_class_of_error_has_its_words() {
+        use Doing::*;
+        let topic = "spoolway-shop-checkpoints";
+        let table: Vec<String> = [
+            (Code::Fenced, Commit),
+            (Code::InvalidProducerEpoch, Sending("test")),
+            (Code::TopicAuthorizationFailed, Sending("test")),
+            (Code::TopicAuthorizationFailed, Progress(topic)),
+            (Code::TopicAuthorizationFailed, Commit),
+            (Code::TransactionalIdAuthorizationFailed, Init),
+            (Code::ClusterAuthorizationFailed, Init),
+            (Code::UnknownTopicOrPartition, Sending("test")),
+            (Code::InvalidTransactionTimeout, Init),
+            (Code::UnsupportedFeature, Init),
+            (Code::SaslAuthenticationFailed, Looking("test")),
+            (Code::MessageTimedOut, Sending("test")),
+            (Code::OperationTimedOut, Init),
+            (Code::BrokerTransportFailure, Looking("test")),
+            (Code::OutOfOrderSequenceNumber, Sending("test")),
+            (Code::InvalidProducerIdMapping, Commit),
+            (Code::InvalidTransactionalState, Commit),
+            (Code::ConcurrentTransactions, Commit),
+        ]
+        .into_iter()
+        .map(|(code, doing)| {
+            let (failure, reason, message) = judged(code, doing);
+            format!("{code:?} while {doing:?}\n  -> {failure:?}, {reason:?}: {message}")
+        })
+        .collect();
+        insta::assert_snapshot!(table.join("\n"));
+    }
+}

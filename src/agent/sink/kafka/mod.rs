@@ -1,0 +1,241 @@
+//! Exactly once into Kafka. This file is the argument; [`client`] speaks to librdkafka, [`failure`] judges what it says.
+//!
+//! 1. Lines, progress and segment of every file touched, and the receipt of a finished file are in **one** transaction.
+//! 2. [`KafkaSink::open`] drops whatever producer there was, then calls `init_transactions` with the same `transactional.id`:
+//!    the coordinator fences the predecessor and finishes or aborts what it left open.
+//! 3. Only then is progress read, to the end: nothing of the predecessor can become visible behind our back.
+//! 4. The channel goes on at the position of the progress whose identity matches; everything behind it was never committed.
+//! 5. The channel completes a file only after [`KafkaSink::commit`] returned for its last byte.
+//! 6. After any outcome that is not a clear success the producer is dropped (librdkafka 2.12 has neither KIP-588 nor KIP-890
+//!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
+
+pub mod client;
+pub mod failure;
+pub mod topics;
+
+use std::time::Duration;
+
+use super::{Failure, Opened, Sink, SinkError};
+use crate::agent::channel::digest::FileId;
+use crate::agent::channel::progress::{Closing, Progress};
+use crate::agent::channel::splitter::Line;
+use crate::agent::channel::{Delivered, Records, partitioner};
+use crate::pipeline::report::FlowReason;
+
+/// Names of an agent's things in Kafka.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `spoolway/<cluster>/<namespace>/<pipeline>/<agent>`; `/` because no Kubernetes name can contain it.
+    pub transactional_id: String,
+    /// The last part of it, which decides the checkpoint partition.
+    pub agent: String,
+    /// Compacted topic of progress (`delivery.checkpointTopic`).
+    pub checkpoint_topic: String,
+    /// Topic of segments and receipts (`delivery.receiptTopic`).
+    pub receipt_topic: String,
+}
+
+/// What [`Cluster::prepare`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topics {
+    /// Partitions of the data topic.
+    pub partitions: u32,
+    /// Partitions of the checkpoint topic.
+    pub checkpoint_partitions: u32,
+}
+
+/// A record of the checkpoint topic.
+pub type Checkpoint = (Vec<u8>, Option<Vec<u8>>);
+
+/// A way to the brokers. The real one is [`client::Brokers`]; the simulation has another.
+pub trait Cluster {
+    /// Its transactional producer.
+    type Producer: Producer;
+
+    /// Makes sure that the topics are there.
+    ///
+    /// # Errors
+    /// Names the topic or grant that is missing, with the command.
+    fn prepare(&mut self) -> Result<Topics, SinkError>;
+
+    /// A new producer, with `init_transactions` done.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn producer(&mut self) -> Result<Self::Producer, SinkError>;
+
+    /// Everything committed in one partition of the checkpoint topic, in order, to its very end.
+    ///
+    /// # Errors
+    /// The end was not reached in time: never a part of it.
+    fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError>;
+
+    /// A monotonic clock.
+    fn now(&self) -> Duration;
+}
+
+/// A transactional producer. After any error it is dropped.
+pub trait Producer {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn begin(&mut self) -> Result<(), SinkError>;
+
+    /// Appends lines; waits where the queue is full.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn lines(&mut self, to: &Records, body: &[u8], lines: &[Line]) -> Result<(), SinkError>;
+
+    /// Appends one record of our own; `None` as value removes the key.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn record(&mut self, topic: &str, partition: Option<i32>, key: &str, value: Option<&[u8]>) -> Result<(), SinkError>;
+
+    /// Waits until everything is delivered; offsets by slot.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn flush(&mut self) -> Result<Vec<Delivered>, SinkError>;
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    fn commit(&mut self) -> Result<(), SinkError>;
+
+    /// Serves events; the last bad thing heard of the connections, if none of them works.
+    fn idle(&mut self) -> Option<(FlowReason, String)>;
+}
+
+/// The sink `kafka` with `guarantee: ExactlyOnce`.
+pub struct KafkaSink<C: Cluster> {
+    settings: Settings,
+    cluster: C,
+    producer: Option<C::Producer>,
+    checkpoint_partition: i32,
+    /// When the open transaction was begun.
+    began: Option<Duration>,
+}
+
+impl<C: Cluster> KafkaSink<C> {
+    /// Nothing is connected before [`Sink::open`].
+    pub fn new(settings: Settings, cluster: C) -> Self {
+        KafkaSink { settings, cluster, producer: None, checkpoint_partition: 0, began: None }
+    }
+
+    /// Runs one call on the producer; whatever fails, the producer is gone afterwards.
+    fn on_producer<T>(&mut self, call: impl FnOnce(&mut C::Producer) -> Result<T, SinkError>) -> Result<T, SinkError> {
+        let Some(producer) = &mut self.producer else {
+            let message = "the producer was dropped after a failure; it is opened again".into();
+            return Err(SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message });
+        };
+        call(producer).map_err(|error| {
+            self.producer = None;
+            self.judge_fencing(error)
+        })
+    }
+
+    /// librdkafka says "fenced" for two things: a successor took over, or the coordinator's own timeout aborted the transaction
+    /// and bumped the epoch. Our clock tells them apart.
+    fn judge_fencing(&mut self, error: SinkError) -> SinkError {
+        let began = self.began.take();
+        let overdue = began.is_some_and(|began| self.cluster.now() >= began + crate::kafka::TRANSACTION_TIMEOUT);
+        if error.failure == Failure::Fenced && overdue {
+            let message = format!("the transaction was open for longer than Kafka allows; {}", error.message);
+            return SinkError { failure: Failure::TimedOut, reason: FlowReason::TransactionFailed, message };
+        }
+        error
+    }
+
+    fn key(&self, file: FileId) -> String {
+        format!("{}/{file}", self.settings.transactional_id)
+    }
+
+    /// The last value of each of our keys. Keys of other agents share the partition.
+    fn decode(&self, checkpoints: Vec<Checkpoint>) -> Result<Vec<Progress>, SinkError> {
+        let mut last = std::collections::BTreeMap::new();
+        for (key, value) in checkpoints {
+            let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else { continue };
+            if owner == self.settings.transactional_id {
+                last.insert(file.to_owned(), value);
+            }
+        }
+        let decoded = last.iter().filter_map(|(file, value)| Some(Progress::decode(file, value.as_deref()?)));
+        decoded.collect::<Result<_, _>>().map_err(|e| SinkError {
+            failure: Failure::RetrySlowly,
+            reason: FlowReason::CheckpointTopicChanged,
+            message: format!("topic {}: {e}", self.settings.checkpoint_topic),
+        })
+    }
+}
+
+impl<C: Cluster> Sink for KafkaSink<C> {
+    fn open(&mut self) -> Result<Opened, SinkError> {
+        self.close();
+        let topics = self.cluster.prepare()?;
+        let producer = self.cluster.producer()?;
+        self.checkpoint_partition = partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint_partitions);
+        let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
+        let committed = self.decode(checkpoints)?;
+        self.producer = Some(producer);
+        Ok(Opened { committed, partitions: topics.partitions })
+    }
+
+    fn append(&mut self, records: &Records, data: &[u8], lines: &[Line]) -> Result<(), SinkError> {
+        self.begin()?;
+        self.on_producer(|p| p.lines(records, &data[records.back..], lines))
+    }
+
+    fn flush(&mut self) -> Result<Vec<Delivered>, SinkError> {
+        self.on_producer(C::Producer::flush)
+    }
+
+    fn commit(&mut self, closing: &[Closing], tombstones: &[FileId]) -> Result<(), SinkError> {
+        self.begin()?;
+        for entry in closing {
+            let progress = encode(&entry.progress);
+            self.checkpoint(entry.progress.id, Some(&progress))?;
+            for evidence in entry.evidence(self.settings.transactional_id.trim_start_matches("spoolway/")) {
+                let (topic, key) = (self.settings.receipt_topic.clone(), evidence.file.to_string());
+                self.on_producer(|p| p.record(&topic, None, &key, Some(&encode(&evidence))))?;
+            }
+        }
+        for id in tombstones {
+            self.checkpoint(*id, None)?;
+        }
+        self.on_producer(C::Producer::commit)?;
+        self.began = None;
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Option<(FlowReason, String)> {
+        self.producer.as_mut().and_then(C::Producer::idle)
+    }
+
+    fn close(&mut self) {
+        self.producer = None;
+        self.began = None;
+    }
+}
+
+impl<C: Cluster> KafkaSink<C> {
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if self.began.is_none() {
+            self.on_producer(C::Producer::begin)?;
+            self.began = Some(self.cluster.now());
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, id: FileId, value: Option<&[u8]>) -> Result<(), SinkError> {
+        let (topic, key, partition) = (self.settings.checkpoint_topic.clone(), self.key(id), self.checkpoint_partition);
+        self.on_producer(|p| p.record(&topic, Some(partition), &key, value))
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a plain struct serialises")
+}

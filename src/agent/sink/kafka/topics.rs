@@ -1,0 +1,138 @@
+//! The topics an agent needs: are they there, may it make them, and the exact command where it may not. I/O.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::Topics;
+use super::client::{Brokers, Heard};
+use super::failure::{Doing, judge, judge_code};
+use crate::agent::sink::{Failure, SinkError};
+use crate::pipeline::report::FlowReason;
+
+/// Time for an answer to a question about metadata.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A topic that agents make themselves, and its settings.
+struct Own<'a> {
+    name: &'a str,
+    partitions: i32,
+    config: Vec<(&'static str, String)>,
+}
+
+/// Settings of the two topics, by the number of brokers.
+fn own_topics<'a>(checkpoint: &'a str, receipt: &'a str, brokers: usize) -> [Own<'a>; 2] {
+    let in_sync = if brokers >= 3 { "2" } else { "1" };
+    let checkpoint = Own {
+        name: checkpoint,
+        partitions: 50,
+        config: vec![
+            ("cleanup.policy", "compact".into()),
+            ("min.insync.replicas", in_sync.into()),
+            ("segment.bytes", "67108864".into()),
+            ("segment.ms", "3600000".into()),
+            ("min.cleanable.dirty.ratio", "0.1".into()),
+            ("delete.retention.ms", "3600000".into()),
+        ],
+    };
+    let receipt = Own {
+        name: receipt,
+        partitions: 6,
+        config: vec![
+            ("cleanup.policy", "delete".into()),
+            ("min.insync.replicas", in_sync.into()),
+            ("retention.ms", "2592000000".into()), // 30 days: as long as people ask "did it arrive?"
+        ],
+    };
+    [checkpoint, receipt]
+}
+
+/// Checks that the topics exist, makes the two of our own where it may.
+pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
+    let heard = Heard::default();
+    let client: BaseConsumer<Heard> = brokers.client(&brokers.admin_config(), heard.clone())?;
+    let partitions = match partitions_of(brokers, &client, &heard, &brokers.topic)? {
+        (Some(partitions), _) => partitions,
+        (None, count) => return Err(missing(brokers, &brokers.topic, 6, count, &[])),
+    };
+    if let Some(fixed) = brokers.fixed_partition
+        && fixed >= partitions as i32
+    {
+        let message = format!(
+            "spec.sink.kafka.partition is {fixed}, but topic {} has {partitions} partitions, counted from 0",
+            brokers.topic
+        );
+        return Err(SinkError { failure: Failure::RetrySlowly, reason: FlowReason::TopicMissing, message });
+    }
+    let mut checkpoint_partitions = 0;
+    for (i, topic) in [&brokers.checkpoint_topic, &brokers.receipt_topic].into_iter().enumerate() {
+        let mut found = partitions_of(brokers, &client, &heard, topic)?;
+        if found.0.is_none() {
+            let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
+            create(brokers, own, found.1)?;
+            found.0 = Some(own.partitions as u32);
+        }
+        if i == 0 {
+            checkpoint_partitions = found.0.unwrap_or(0);
+        }
+    }
+    Ok(Topics { partitions, checkpoint_partitions })
+}
+
+/// Partitions of a topic, `None` where there is no such topic; and the number of brokers.
+fn partitions_of(
+    brokers: &Brokers, client: &BaseConsumer<Heard>, heard: &Heard, topic: &str,
+) -> Result<(Option<u32>, usize), SinkError> {
+    let doing = Doing::Looking(topic);
+    let metadata = brokers.patiently(|time| client.fetch_metadata(Some(topic), time), ANSWER).map_err(|e| {
+        let _ = client.poll(Duration::ZERO); // brings what was heard of the connections
+        judge(&e, doing, &brokers.names, heard.last().as_ref())
+    })?;
+    let count = metadata.brokers().len();
+    let Some(found) = metadata.topics().first() else { return Ok((None, count)) };
+    match found.error().map(Code::from) {
+        None if found.partitions().is_empty() => Ok((None, count)),
+        None => Ok((Some(found.partitions().len() as u32), count)),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok((None, count)),
+        Some(code) => Err(judge_code(code, &code.to_string(), doing, &brokers.names, None)),
+    }
+}
+
+fn create(brokers: &Brokers, own: &Own, count: usize) -> Result<(), SinkError> {
+    let admin: AdminClient<Heard> = brokers.client(&brokers.admin_config(), Heard::default())?;
+    let replication = TopicReplication::Fixed(count.clamp(1, 3) as i32);
+    let mut topic = NewTopic::new(own.name, own.partitions, replication);
+    for (name, value) in &own.config {
+        topic = topic.set(name, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+    let failed = |why: String| {
+        let mut error = missing(brokers, own.name, own.partitions, count, &own.config);
+        error.message = format!("{} (making it failed: {why})", error.message);
+        error
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| failed(e.to_string()))?;
+    match runtime.block_on(admin.create_topics([&topic], &options)) {
+        Err(e) => Err(failed(e.to_string())),
+        Ok(results) => match results.into_iter().next() {
+            Some(Err((_, code))) if code != Code::TopicAlreadyExists => Err(failed(code.to_string())),
+            _ => {
+                tracing::info!("made topic {} with {} partitions", own.name, own.partitions);
+                Ok(())
+            }
+        },
+    }
+}
+
+fn missing(brokers: &Brokers, topic: &str, partitions: i32, count: usize, config: &[(&str, String)]) -> SinkError {
+    let config: String = config.iter().map(|(name, value)| format!(" --config {name}={value}")).collect();
+    let message = format!(
+        "topic {topic} does not exist; create it: kafka-topics --bootstrap-server {} --create --topic {topic} \
+         --partitions {partitions} --replication-factor {}{config}",
+        brokers.names.bootstrap,
+        count.clamp(1, 3)
+    );
+    SinkError { failure: Failure::Retry, reason: FlowReason::TopicMissing, message }
+}

@@ -1,0 +1,77 @@
+//! The one place that turns a pipeline's settings into librdkafka's. Pure but for reading Secrets, which comes with TLS and SASL.
+//!
+//! What carries the guarantee is set here and cannot be overridden: `pipeline::properties` refuses those names.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::pipeline::{Compression, KafkaSink};
+
+/// `transaction.timeout.ms`: a dead agent holds up every `read_committed` reader for this long, plus up to 10 s.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Memory of the producer's queue, in KiB (`queue.buffering.max.kbytes`); librdkafka's default is 1 GiB.
+const QUEUE_KBYTES: u64 = 32 * 1024;
+
+/// What every client of a pipeline's brokers shares.
+fn base(sink: &KafkaSink, agent: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", sink.bootstrap_servers.join(","))
+        .set("client.id", format!("spoolway/{agent}"))
+        .set("allow.auto.create.topics", "false") // a typo must not make a topic
+        .set("enable.metrics.push", "false") // nothing leaves unasked
+        .set("socket.keepalive.enable", "true")
+        .set("reconnect.backoff.max.ms", "5000");
+    config
+}
+
+/// The transactional producer (KIP-98). `transactional.id` turns on idempotence and `acks=all`.
+pub fn producer(sink: &KafkaSink, agent: &str, transactional_id: &str, max_line: u64) -> ClientConfig {
+    let mut config = base(sink, agent);
+    config
+        .set("transactional.id", transactional_id)
+        .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+        // The local check counts value + key + headers + 36 bytes against this.
+        .set("message.max.bytes", 1_048_000.max(max_line + 48_000).to_string())
+        .set("batch.size", "1000000") // below the topic's default max.message.bytes: brokers refuse whole batches
+        .set("linger.ms", "50")
+        .set("queue.buffering.max.kbytes", QUEUE_KBYTES.to_string())
+        .set("queue.buffering.max.messages", "100000")
+        .set("partitioner", "murmur2_random") // same key, same partition as Java clients
+        .set("compression.type", codec(sink.compression()));
+    for (name, value) in sink.properties.iter().flatten() {
+        config.set(name, value);
+    }
+    config
+}
+
+/// A consumer that is assigned partitions and commits nothing; `isolation` is `read_committed` or `read_uncommitted`.
+pub fn consumer(sink: &KafkaSink, agent: &str, isolation: &str) -> ClientConfig {
+    let mut config = base(sink, agent);
+    config
+        // An assigned partition needs no group, but librdkafka wants a name, and asks for its coordinator.
+        .set("group.id", format!("spoolway/{agent}"))
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("fetch.message.max.bytes", "1048576");
+    config
+}
+
+/// A client that only asks for metadata and makes topics.
+pub fn admin(sink: &KafkaSink, agent: &str) -> ClientConfig {
+    base(sink, agent)
+}
+
+fn codec(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "none",
+        Compression::Gzip => "gzip",
+        Compression::Snappy => "snappy",
+        Compression::Lz4 => "lz4",
+        Compression::Zstd => "zstd",
+    }
+}

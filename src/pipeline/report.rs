@@ -1,0 +1,143 @@
+//! What an agent tells about itself: `/report` on a bare machine, pushed to the operator from a pod. Pure data.
+//!
+//! Versioned: fields are added, never given another meaning. Integers; times are RFC 3339 in UTC.
+
+use serde::{Deserialize, Serialize};
+
+/// The form of [`Report`] that this release writes.
+pub const REPORT_VERSION: u32 = 1;
+
+/// Why data flows or does not, worst first within what one agent can see. The words of status, logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FlowReason {
+    /// No broker answers.
+    KafkaUnavailable,
+    /// The brokers refuse the credentials, or TLS fails.
+    AuthenticationFailed,
+    /// An ACL is missing.
+    MissingGrant,
+    /// A topic, or a partition that the pipeline names, does not exist.
+    TopicMissing,
+    /// The checkpoint topic is not the one that progress was kept in.
+    CheckpointTopicChanged,
+    /// A broker setting forbids what the pipeline needs.
+    UnsupportedBroker,
+    /// The spool directory does not exist or cannot be read.
+    SpoolDirectoryMissing,
+    /// Files cannot be renamed when they are shipped.
+    CannotComplete,
+    /// Another agent holds the directory's lock.
+    AnotherAgentRunning,
+    /// A successor with the same id took over.
+    Fenced,
+    /// The last transaction failed; what it held is being read again.
+    TransactionFailed,
+    /// Some files need a person; the rest flows.
+    FilesSetAside,
+    /// It has not opened its sink yet.
+    Starting,
+    /// Nothing to ship.
+    Idle,
+    /// Lines arrive in Kafka.
+    Flowing,
+}
+
+impl FlowReason {
+    /// True where data can flow: a file set aside does not keep the others from it.
+    pub fn can_flow(self) -> bool {
+        matches!(self, FlowReason::FilesSetAside | FlowReason::Idle | FlowReason::Flowing)
+    }
+}
+
+/// One agent's report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// [`REPORT_VERSION`].
+    pub version: u32,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// `<cluster>/<namespace>/<pipeline>/<agent>`.
+    pub agent: String,
+    /// Hash of the resolved pipeline that it runs.
+    pub config_hash: String,
+    /// The guarantee in force.
+    pub guarantee: String,
+    /// True where data can flow.
+    pub flowing: bool,
+    /// Why, or why not.
+    pub reason: FlowReason,
+    /// What is wrong and what to do; empty where nothing is.
+    pub message: String,
+    /// Since when `reason` holds.
+    pub since: String,
+    /// When the agent started.
+    pub started: String,
+    /// Time of the last commit.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_commit: Option<String>,
+    /// Over the last 60 seconds.
+    pub throughput: Throughput,
+    /// What waits.
+    pub backlog: Backlog,
+    /// Since the agent's start.
+    pub totals: Totals,
+    /// Up to five of the files set aside; `totals.set_aside` counts all.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// Rates over the last 60 seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Throughput {
+    /// Records committed per second.
+    pub records_per_second: u64,
+    /// Bytes of files committed per second.
+    pub bytes_per_second: u64,
+}
+
+/// What is in the directory and not committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backlog {
+    /// Files with bytes that are not committed.
+    pub files: u64,
+    /// Those bytes.
+    pub bytes: u64,
+    /// Age of the oldest of those files, by its last change.
+    pub oldest_seconds: u64,
+}
+
+/// Counters since the agent's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Records committed.
+    pub records: u64,
+    /// Bytes of files committed.
+    pub bytes: u64,
+    /// Files completed.
+    pub files: u64,
+    /// Files set aside now.
+    pub set_aside: u64,
+    /// Lines longer than `maxLineBytes`.
+    pub long_lines: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions given up and read again.
+    pub retries: u64,
+}
+
+/// A file that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetAside {
+    /// Its name, control characters escaped.
+    pub file: String,
+    /// Bytes of it that are shipped.
+    pub position: u64,
+    /// Why.
+    pub reason: String,
+    /// What was seen, and what to do.
+    pub message: String,
+}
