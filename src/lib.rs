@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
+//! | [`cli`] | the command line | everything |
 
+pub mod cli;
 pub mod pipeline;
 pub mod yaml;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `spoolway` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use spoolway::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

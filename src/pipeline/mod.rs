@@ -9,6 +9,7 @@
 mod words;
 
 pub mod delivery;
+mod mismatch;
 pub mod placement;
 pub mod problem;
 pub mod properties;

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 /// (powers of 1000) or nothing (bytes).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline)]
+#[schemars(inline, extend("pattern" = "^[0-9]+(Ki|Mi|Gi|k|M|G)?$"))]
 pub struct ByteSize(pub String);
 
 /// A duration: a whole number and one of `ms`, `s`, `m`, `h`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline)]
+#[schemars(inline, extend("pattern" = "^[0-9]+(ms|s|m|h)$"))]
 pub struct TimeSpan(pub String);
 
 const SIZES: &[(&str, u64)] = &[
@@ -62,7 +62,7 @@ impl From<u64> for ByteSize {
     fn from(bytes: u64) -> Self {
         let exact = [("Gi", 1u64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)]
             .into_iter()
-            .find(|(_, factor)| bytes > 0 && bytes % factor == 0);
+            .find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
         match exact {
             Some((unit, factor)) => Self(format!("{}{unit}", bytes / factor)),
             None => Self(bytes.to_string()),
@@ -71,12 +71,15 @@ impl From<u64> for ByteSize {
 }
 
 impl From<Duration> for TimeSpan {
-    /// The duration in whole seconds where that says it exactly, else in milliseconds.
+    /// The duration in the largest unit that says it exactly.
     fn from(span: Duration) -> Self {
-        if span.subsec_nanos() == 0 {
-            Self(format!("{}s", span.as_secs()))
-        } else {
-            Self(format!("{}ms", span.as_millis()))
+        let millis = span.as_millis();
+        let exact = [("h", 3_600_000), ("m", 60_000), ("s", 1000)]
+            .into_iter()
+            .find(|(_, factor)| millis > 0 && millis.is_multiple_of(*factor));
+        match exact {
+            Some((unit, factor)) => Self(format!("{}{unit}", millis / factor)),
+            None => Self(format!("{millis}ms")),
         }
     }
 }
@@ -141,7 +144,7 @@ mod tests {
     fn written_back_in_one_way() {
         assert_eq!(ByteSize::from(64 << 20).0, "64Mi");
         assert_eq!(ByteSize::from(1_000_000).0, "1000000");
-        assert_eq!(TimeSpan::from(Duration::from_secs(60)).0, "60s");
+        assert_eq!(TimeSpan::from(Duration::from_secs(60)).0, "1m");
         assert_eq!(TimeSpan::from(Duration::from_millis(1500)).0, "1500ms");
     }
 }

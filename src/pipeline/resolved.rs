@@ -1,7 +1,7 @@
 //! A spec with every default written out, and its hash.
 //!
 //! Pure. Two files that mean the same resolve to the same: order, comments, defaults that are spelt out,
-//! `60s` for `1m`.
+//! `2000ms` for `2s`.
 
 use super::quantity::{ByteSize, TimeSpan};
 use super::{Delivery, KafkaSink, LogPipeline, LogPipelineSpec, SpoolDir};
@@ -21,7 +21,7 @@ pub fn resolved(pipeline: &LogPipeline) -> LogPipelineSpec {
 pub fn config_hash(pipeline: &LogPipeline) -> String {
     let mut spec = resolved(pipeline);
     spec.placement = None;
-    // Debug could not do: it is not promised to stay. JSON of these types cannot fail; maps are ordered.
+    // JSON of these types cannot fail, and its order is that of the fields; maps are sorted.
     let text = serde_json::to_string(&spec).unwrap_or_default();
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }

@@ -6,13 +6,14 @@
 
 use std::sync::LazyLock;
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{JsonType, ValidationError, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
+use super::mismatch::{a, kind_word, not_one_of, wrong_type};
 use super::problem::{field, quoted};
 use super::{API_VERSION, KIND, LogPipeline, Problem, suggest, unavailable};
 
@@ -42,7 +43,7 @@ pub fn read(document: &Value) -> Result<LogPipeline, Vec<Problem>> {
     {
         let message = format!(
             "is a {}, not a LogPipeline; keep it in a file of its own",
-            word(kind)
+            kind_word(kind)
         );
         return Err(vec![Problem::new("kind", message)]);
     }
@@ -84,6 +85,10 @@ static STRICT: LazyLock<Strict> = LazyLock::new(|| {
 fn close(schema: &mut Schema) {
     let is_struct = schema.get("properties").is_some() || is_type(schema, "object");
     if is_struct && schema.get("additionalProperties").is_none() {
+        schema
+            .ensure_object()
+            .entry("properties")
+            .or_insert(json!({}));
         schema.insert("additionalProperties".into(), false.into());
     }
     let limits = match schema.get("format").and_then(Value::as_str) {
@@ -130,15 +135,18 @@ fn say(error: &ValidationError<'_>, document: &Value, out: &mut Vec<Problem>) {
                 .collect();
             out.push(Problem::new(&spot.path, not_one_of(found, &words)));
         }
-        ValidationErrorKind::Type { kind } => {
-            out.push(Problem::new(&spot.path, wrong_type(found, kind)))
-        }
+        ValidationErrorKind::Type { kind } => out.push(Problem::new(
+            &spot.path,
+            wrong_type(found, kind, spot.schema),
+        )),
         ValidationErrorKind::Minimum { limit } | ValidationErrorKind::Maximum { limit } => {
             out.push(Problem::new(
                 &spot.path,
                 format!("is {found}, beyond the limit of {limit}"),
             ));
         }
+        // `validate` says it, beside all else that is wrong with values.
+        ValidationErrorKind::Pattern { .. } => {}
         _ => out.push(Problem::new(&spot.path, error.to_string())),
     }
 }
@@ -233,85 +241,16 @@ impl Spot {
     /// The first sentence of a field's documentation.
     fn about(&self, name: &str) -> Option<String> {
         let text = self.schema["properties"][name]["description"].as_str()?;
-        let sentence = text.split(['.', ';', ':', ',']).next()?.replace('\n', " ");
+        let text = text.replace('\n', " ");
+        let end = [". ", "; ", ": "]
+            .iter()
+            .filter_map(|mark| text.find(mark))
+            .min();
+        let sentence = text[..end.unwrap_or(text.len())].trim_end_matches('.');
         let mut letters = sentence.chars();
         let first = letters.next()?.to_lowercase();
         Some(first.chain(letters).collect())
     }
-}
-
-fn not_one_of(found: &Value, words: &[&str]) -> String {
-    let list = words.join(", ");
-    let Some(text) = found.as_str() else {
-        return format!("is {}; use one of {list}", a(found));
-    };
-    match suggest::nearest(text, words) {
-        Some(near) => format!(
-            "is {}; did you mean {near}? use one of {list}",
-            quoted(text)
-        ),
-        None => format!("is {}; use one of {list}", quoted(text)),
-    }
-}
-
-fn wrong_type(found: &Value, wanted: &TypeKind) -> String {
-    let wanted: Vec<JsonType> = match wanted {
-        TypeKind::Single(one) => vec![*one],
-        TypeKind::Multiple(set) => set.iter().filter(|t| *t != JsonType::Null).collect(),
-    };
-    let names: Vec<&str> = wanted.iter().map(|t| a_type(*t)).collect();
-    let todo = match (found, wanted.as_slice()) {
-        (Value::Number(_) | Value::Bool(_), [JsonType::String]) => {
-            format!("; put it in quotes: \"{found}\"")
-        }
-        (Value::String(text), [JsonType::Array]) => format!("; write it as [{}]", quoted(text)),
-        (Value::String(text), [JsonType::Integer]) if text.parse::<i64>().is_ok() => {
-            format!("; write {text} without quotes")
-        }
-        (Value::String(text), [JsonType::Boolean]) if text.parse::<bool>().is_ok() => {
-            format!("; write {text} without quotes")
-        }
-        (Value::Null, _) => "; give it, or leave the field out".to_owned(),
-        _ => String::new(),
-    };
-    format!(
-        "is {}, but {} is wanted{todo}",
-        a(found),
-        names.join(" or ")
-    )
-}
-
-/// What a value is, in words.
-fn a(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "empty",
-        Value::Bool(_) => a_type(JsonType::Boolean),
-        Value::Number(n) if n.is_f64() => a_type(JsonType::Number),
-        Value::Number(_) => a_type(JsonType::Integer),
-        Value::String(_) => a_type(JsonType::String),
-        Value::Array(_) => a_type(JsonType::Array),
-        Value::Object(_) => a_type(JsonType::Object),
-    }
-}
-
-fn a_type(kind: JsonType) -> &'static str {
-    match kind {
-        JsonType::Null => "empty",
-        JsonType::Boolean => "true or false",
-        JsonType::Integer => "a whole number",
-        JsonType::Number => "a number",
-        JsonType::String => "text",
-        JsonType::Array => "a list",
-        JsonType::Object => "a group of fields",
-    }
-}
-
-/// `text` as it is when it looks like a kind, else in quotes.
-fn word(text: &str) -> String {
-    if !text.is_empty() && text.len() < 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return text.to_owned();
-    }
-    quoted(text)
 }
 
 #[cfg(test)]

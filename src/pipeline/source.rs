@@ -57,7 +57,7 @@ pub struct SpoolDir {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_time: Option<TimeSpan>,
     /// How long to wait before looking at the directory again when there is nothing to read: a duration from 10ms
-    /// to 60s. Default 500ms. Takes the place of Flume's pollDelay (milliseconds there).
+    /// to 1m. Default 500ms. Takes the place of Flume's pollDelay (milliseconds there).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll_delay: Option<TimeSpan>,
     /// The character set of the files, which are then decoded to UTF-8. Default: unset, bytes pass unchanged.

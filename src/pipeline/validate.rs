@@ -47,7 +47,7 @@ fn names(pipeline: &LogPipeline, found: &mut Found) {
     }
     if !is_dns_label(pipeline.namespace(), 63) {
         let message = format!(
-            "is {}, which no namespace can be called",
+            "is {}, which no namespace can be called; use the name of one",
             quoted(pipeline.namespace())
         );
         found.add("metadata.namespace", message);
@@ -106,7 +106,7 @@ impl Found {
     /// Exactly one of the members of the union at `path`; the names of those that are set come in.
     fn exactly_one(&mut self, path: &str, members: &str, set: &[&str]) {
         match set {
-            [] => self.add(path, format!("is empty; write one of {members}")),
+            [] => self.add(path, format!("is empty; it needs one of: {members}")),
             [_] => {}
             many => {
                 let message = format!("has {} together; keep one of them", many.join(" and "));

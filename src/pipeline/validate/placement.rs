@@ -81,7 +81,10 @@ fn daemon_set(set: &DaemonSet, path: &str, found: &mut Found) {
     if let Some(name) = &set.priority_class_name
         && !name.split('.').all(|label| is_dns_label(label, 253))
     {
-        let message = format!("is {}, which no PriorityClass can be called", quoted(name));
+        let message = format!(
+            "is {}, which no PriorityClass can be called; use the name of one",
+            quoted(name)
+        );
         found.add(field(path, "priorityClassName"), message);
     }
     resources(set.resources.as_ref(), path, found);
@@ -101,7 +104,10 @@ fn daemon_set(set: &DaemonSet, path: &str, found: &mut Found) {
 
 fn sidecar(car: &Sidecar, path: &str, found: &mut Found) {
     if !is_dns_label(&car.volume, 63) {
-        let message = format!("is {}, which no volume can be called", quoted(&car.volume));
+        let message = format!(
+            "is {}, which no volume can be called; use the name of one of the pod",
+            quoted(&car.volume)
+        );
         found.add(field(path, "volume"), message);
     }
     found.absolute(&field(path, "mountPath"), &car.mount_path);

@@ -147,7 +147,10 @@ fn secret_key(path: &str, secret: &SecretKey, found: &mut Found) {
     if let Some(key) = &secret.key
         && (!(1..=253).contains(&key.len()) || !key.bytes().all(legal) || key.starts_with(".."))
     {
-        let message = format!("is {}, which no key of a Secret can be called", quoted(key));
+        let message = format!(
+            "is {}, which no key of a Secret can be called; use the name of one in that Secret",
+            quoted(key)
+        );
         found.add(field(path, "key"), message);
     }
 }
@@ -155,7 +158,10 @@ fn secret_key(path: &str, secret: &SecretKey, found: &mut Found) {
 /// A name that cannot lead out of the directory where Secrets lie as files.
 fn secret_name(path: &str, name: &str, found: &mut Found) {
     if name.len() > 253 || !name.split('.').all(|label| super::is_dns_label(label, 253)) {
-        let message = format!("is {}, which no Secret can be called", quoted(name));
+        let message = format!(
+            "is {}, which no Secret can be called; use the name of one in the pipeline's namespace",
+            quoted(name)
+        );
         found.add(field(path, "name"), message);
     }
 }

@@ -49,21 +49,21 @@ fn pattern(path: &str, pattern: &str, found: &mut Found) {
         found.add(path, format!("has {length} characters; use at most 1024"));
         return;
     }
-    if let Err(error) = full_match(pattern) {
-        let message = format!(
-            "{} is not a regular expression: {}",
-            quoted(pattern),
+    let why = match full_match(pattern) {
+        Ok(_) => return,
+        Err(regex::Error::CompiledTooBig(limit)) => {
+            format!("needs more than {limit} bytes when compiled; use smaller repetitions")
+        }
+        Err(error) => format!(
+            "is not a regular expression ({}); correct it",
             reason(&error)
-        );
-        found.add(path, message);
-    }
+        ),
+    };
+    found.add(path, format!("{} {why}", quoted(pattern)));
 }
 
 /// The last line of the error: before it stand the pattern once more and a row of marks.
 fn reason(error: &regex::Error) -> String {
-    if let regex::Error::CompiledTooBig(limit) = error {
-        return format!("it needs more than {limit} bytes when compiled; use smaller repetitions");
-    }
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.trim_start_matches("error: ").to_owned()

@@ -1,0 +1,32 @@
+//! The command line: one subcommand, one file beneath `cli/`.
+
+pub mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Ships files from spool directories into Kafka, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "spoolway", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say everything that is wrong with LogPipeline files
+    Validate(validate::ValidateArgs),
+}
+
+impl Cli {
+    /// Does it; the exit code is 0 when all is fine, 1 when the job failed, 2 for usage or invalid input.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Validate(args) => validate::run(args),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The one integration binary: each area is a module.
+
+mod cli;
+mod golden;
