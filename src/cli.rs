@@ -1,5 +1,8 @@
 //! The command line: one subcommand, one file beneath `cli/`.
 
+#[cfg(feature = "agent")]
+pub mod agent;
+pub mod log;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -18,6 +21,9 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run one pipeline on this machine
+    #[cfg(feature = "agent")]
+    Agent(agent::AgentArgs),
     /// Say everything that is wrong with LogPipeline files
     Validate(validate::ValidateArgs),
 }
@@ -26,6 +32,8 @@ impl Cli {
     /// Does it; the exit code is 0 when all is fine, 1 when the job failed, 2 for usage or invalid input.
     pub fn run(self) -> ExitCode {
         match self.command {
+            #[cfg(feature = "agent")]
+            Command::Agent(args) => agent::run(args),
             Command::Validate(args) => validate::run(args),
         }
     }

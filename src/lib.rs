@@ -6,8 +6,14 @@
 //! |---|---|---|
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
+//! | [`kafka`] | settings → librdkafka's configuration | `pipeline` |
+//! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka` |
 //! | [`cli`] | the command line | everything |
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod cli;
+#[cfg(feature = "agent")]
+pub mod kafka;
 pub mod pipeline;
 pub mod yaml;

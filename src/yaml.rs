@@ -42,11 +42,7 @@ pub fn load(text: &str) -> Result<Vec<LogPipeline>, Vec<Problem>> {
             Err(found) => problems.extend(found.into_iter().map(|p| document.locate(p))),
         }
     }
-    if problems.is_empty() {
-        Ok(pipelines)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(pipelines) } else { Err(problems) }
 }
 
 /// The documents of `text`, at least one: a text without any is a problem too. Reading ends at the first
@@ -56,35 +52,22 @@ pub fn documents(text: &str) -> Vec<Document> {
     let mut names = HashSet::new();
     for (index, yaml) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let mut problems = Vec::new();
-        let tree = Tree {
-            path: String::new(),
-            problems: &mut problems,
-        };
+        let tree = Tree { path: String::new(), problems: &mut problems };
         let value = match tree.deserialize(yaml) {
             Ok(Value::Null) => continue,
             Ok(value) => value,
             Err(error) => {
-                documents.push(Document {
-                    place: String::new(),
-                    pipeline: Err(vec![syntax(&error)]),
-                });
+                documents.push(Document { place: String::new(), pipeline: Err(vec![syntax(&error)]) });
                 return documents;
             }
         };
         let place = match (index, value["metadata"]["name"].as_str()) {
             (0, _) => String::new(),
-            (_, Some(name)) => format!(
-                "document {} ({})",
-                index + 1,
-                crate::pipeline::problem::escaped(name)
-            ),
+            (_, Some(name)) => format!("document {} ({})", index + 1, crate::pipeline::problem::escaped(name)),
             (_, None) => format!("document {}", index + 1),
         };
         let pipeline = shape::read(&value).and_then(|pipeline| {
-            let name = (
-                pipeline.namespace().to_owned(),
-                pipeline.metadata.name.clone(),
-            );
+            let name = (pipeline.namespace().to_owned(), pipeline.metadata.name.clone());
             if names.insert(name) {
                 return Ok(pipeline);
             }
@@ -100,10 +83,7 @@ pub fn documents(text: &str) -> Vec<Document> {
     }
     if documents.is_empty() {
         let nothing = Problem::new("", "holds no LogPipeline; write one (kind: LogPipeline)");
-        documents.push(Document {
-            place: String::new(),
-            pipeline: Err(vec![nothing]),
-        });
+        documents.push(Document { place: String::new(), pipeline: Err(vec![nothing]) });
     }
     documents
 }
@@ -114,10 +94,7 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
     let text = text.split(" at line ").next().unwrap_or(&text);
     let message = format!("is not YAML: {text}");
     match error.location() {
-        Some(at) => Problem::new(
-            format!("line {}, column {}", at.line(), at.column()),
-            message,
-        ),
+        Some(at) => Problem::new(format!("line {}, column {}", at.line(), at.column()), message),
         None => Problem::new("", message),
     }
 }
@@ -130,10 +107,7 @@ struct Tree<'a> {
 
 impl Tree<'_> {
     fn inner(&mut self, path: String) -> Tree<'_> {
-        Tree {
-            path,
-            problems: self.problems,
-        }
+        Tree { path, problems: self.problems }
     }
 }
 
@@ -213,8 +187,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
             let path = field(&self.path, &key);
             let value = map.next_value_seed(self.inner(path.clone()))?;
             if fields.insert(key, value).is_some() {
-                self.problems
-                    .push(Problem::new(path, "comes twice; remove one of them"));
+                self.problems.push(Problem::new(path, "comes twice; remove one of them"));
             }
         }
         Ok(Value::Object(fields))
@@ -222,9 +195,6 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Value, A::Error> {
         let (tag, _) = data.variant::<String>()?;
-        Err(A::Error::custom(format!(
-            "the tag {} means nothing here; remove it",
-            quoted(&tag)
-        )))
+        Err(A::Error::custom(format!("the tag {} means nothing here; remove it", quoted(&tag))))
     }
 }

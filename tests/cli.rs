@@ -22,62 +22,29 @@ fn validate_names_what_is_fine() {
     let files = ["deploy/samples/seed.yaml", "deploy/samples/web-access.yaml"];
     let out = spoolway(&["validate", "-f", files[0], files[1]], "");
     let said = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(
-        said,
-        format!(
-            "{}: producer-r: ok\n{}: web-access: ok\n",
-            files[0], files[1]
-        )
-    );
+    assert_eq!(said, format!("{}: producer-r: ok\n{}: web-access: ok\n", files[0], files[1]));
     assert_eq!(out.status.code(), Some(0));
 }
 
 #[test]
 fn validate_goes_on_after_a_bad_file() {
     let good = "deploy/samples/seed.yaml";
-    let out = spoolway(
-        &[
-            "validate",
-            "-f",
-            "missing.yaml",
-            "-f",
-            "-",
-            "-f",
-            good,
-            "-f",
-            "deploy",
-        ],
-        "kind: Secret",
-    );
+    let out = spoolway(&["validate", "-f", "missing.yaml", "-f", "-", "-f", good, "-f", "deploy"], "kind: Secret");
     insta::assert_snapshot!(String::from_utf8(out.stderr).unwrap());
-    assert_eq!(
-        String::from_utf8(out.stdout).unwrap(),
-        format!("{good}: producer-r: ok\n")
-    );
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{good}: producer-r: ok\n"));
     assert_eq!(out.status.code(), Some(2));
 }
 
 #[test]
 fn usage_errors_exit_2() {
     assert_eq!(spoolway(&["validate"], "").status.code(), Some(2));
-    assert_eq!(
-        spoolway(&["validate", "-f", "-"], "").status.code(),
-        Some(2)
-    );
+    assert_eq!(spoolway(&["validate", "-f", "-"], "").status.code(), Some(2));
 }
 
 #[test]
 fn a_bare_machine_needs_no_placement() {
     let seed = include_str!("../deploy/samples/seed.yaml");
     let bare = seed.replace("  placement:\n    daemonSet: {}\n", "");
-    assert_eq!(
-        spoolway(&["validate", "--bare", "-f", "-"], &bare)
-            .status
-            .code(),
-        Some(0)
-    );
-    assert_eq!(
-        spoolway(&["validate", "-f", "-"], &bare).status.code(),
-        Some(2)
-    );
+    assert_eq!(spoolway(&["validate", "--bare", "-f", "-"], &bare).status.code(), Some(0));
+    assert_eq!(spoolway(&["validate", "-f", "-"], &bare).status.code(), Some(2));
 }

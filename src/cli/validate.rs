@@ -24,29 +24,18 @@ pub struct ValidateArgs {
 
 /// Judges all files. The exit code is 0 when every LogPipeline is fine, else 2.
 pub fn run(args: ValidateArgs) -> ExitCode {
-    let judge = if args.bare {
-        Judge::Bare
-    } else {
-        Judge::Cluster
-    };
+    let judge = if args.bare { Judge::Bare } else { Judge::Cluster };
     let mut all_fine = true;
     for file in &args.files {
         let name = escaped(&file.to_string_lossy());
         let report = match read(file) {
             Ok(text) => judged(&text, judge),
-            Err(error) => Report {
-                fine: Vec::new(),
-                problems: vec![unreadable(&error)],
-            },
+            Err(error) => Report { fine: Vec::new(), problems: vec![unreadable(&error)] },
         };
         all_fine &= report.problems.is_empty();
         print(&name, &report);
     }
-    if all_fine {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(2)
-    }
+    if all_fine { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
 /// What one file holds: the names of the pipelines that are fine, and every problem of the others.

@@ -57,8 +57,7 @@ impl Delivery {
     /// The longest time between the first record of a transaction and its commit.
     pub fn commit_interval(&self) -> Duration {
         let set = self.commit_interval.as_ref();
-        set.and_then(|t| t.duration().ok())
-            .unwrap_or(Duration::from_secs(1))
+        set.and_then(|t| t.duration().ok()).unwrap_or(Duration::from_secs(1))
     }
 
     /// How many bytes of records a transaction holds at most.

@@ -16,10 +16,7 @@ pub(super) fn not_one_of(found: &Value, words: &[&str]) -> String {
         return format!("is {}; use one of {list}", a(found));
     };
     match suggest::nearest(text, words) {
-        Some(near) => format!(
-            "is {}; did you mean {near}? use one of {list}",
-            quoted(text)
-        ),
+        Some(near) => format!("is {}; did you mean {near}? use one of {list}", quoted(text)),
         None => format!("is {}; use one of {list}", quoted(text)),
     }
 }
@@ -49,11 +46,7 @@ pub(super) fn wrong_type(found: &Value, wanted: &TypeKind, schema: &Value) -> St
         (Value::Null, _) => "; give it".to_owned(),
         _ => String::new(),
     };
-    format!(
-        "is {}, but {} is wanted{todo}",
-        a(found),
-        names.join(" or ")
-    )
+    format!("is {}, but {} is wanted{todo}", a(found), names.join(" or "))
 }
 
 /// What a value is, in words.

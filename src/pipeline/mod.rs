@@ -14,6 +14,7 @@ pub mod placement;
 pub mod problem;
 pub mod properties;
 pub mod quantity;
+pub mod report;
 pub mod resolved;
 pub mod shape;
 pub mod sink;
@@ -32,9 +33,7 @@ pub use placement::Placement;
 pub use problem::Problem;
 pub use resolved::config_hash;
 pub use sink::{Acks, Compression, KafkaSink, Key, Partitioner, Sink};
-pub use source::{
-    Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match,
-};
+pub use source::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match};
 pub use unavailable::unavailable;
 pub use validate::{Judge, validate};
 

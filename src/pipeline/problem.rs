@@ -18,10 +18,7 @@ pub struct Problem {
 impl Problem {
     /// A problem at `path`. Control characters in either are escaped.
     pub fn new(path: impl AsRef<str>, message: impl AsRef<str>) -> Self {
-        Self {
-            path: escaped(path.as_ref()),
-            message: escaped(message.as_ref()),
-        }
+        Self { path: escaped(path.as_ref()), message: escaped(message.as_ref()) }
     }
 }
 

@@ -20,13 +20,7 @@ const ALLOWED: &[(&str, Rule)] = &[
     ("batch.num.messages", Rule::Number(1, 1_000_000)),
     ("batch.size", Rule::Number(1, 16_000_000)),
     ("broker.address.family", Rule::Words(&["any", "v4", "v6"])),
-    (
-        "client.dns.lookup",
-        Rule::Words(&[
-            "use_all_dns_ips",
-            "resolve_canonical_bootstrap_servers_only",
-        ]),
-    ),
+    ("client.dns.lookup", Rule::Words(&["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"])),
     ("client.id", Rule::Text),
     ("compression.level", Rule::Number(-1, 12)),
     // A transaction waits for its last batch, so this stays well below the transaction's timeout.
@@ -37,10 +31,7 @@ const ALLOWED: &[(&str, Rule)] = &[
     ("reconnect.backoff.ms", Rule::Number(0, 600_000)),
     ("socket.receive.buffer.bytes", Rule::Number(0, 100_000_000)),
     ("socket.send.buffer.bytes", Rule::Number(0, 100_000_000)),
-    (
-        "topic.metadata.refresh.interval.ms",
-        Rule::Number(-1, 3_600_000),
-    ),
+    ("topic.metadata.refresh.interval.ms", Rule::Number(-1, 3_600_000)),
 ];
 
 const QUEUE: &str = "queue.buffering.max.kbytes";
@@ -90,31 +81,16 @@ pub fn check(name: &str, value: &str, longest_line: Option<u64>) -> Result<(), S
     };
     match rule {
         Rule::Number(min, max) => {
-            let number = value
-                .parse::<i64>()
-                .ok()
-                .filter(|n| (min..=max).contains(&n));
+            let number = value.parse::<i64>().ok().filter(|n| (min..=max).contains(&n));
             let Some(number) = number else {
-                return Err(format!(
-                    "is {}; use a whole number from {min} to {max}",
-                    quoted(value)
-                ));
+                return Err(format!("is {}; use a whole number from {min} to {max}", quoted(value)));
             };
             queue_holds_lines(name, number, longest_line)
         }
         Rule::Words(words) if words.contains(&value) => Ok(()),
-        Rule::Words(words) => Err(format!(
-            "is {}; use one of {}",
-            quoted(value),
-            words.join(", ")
-        )),
-        Rule::Text if (1..=255).contains(&value.len()) && !value.contains(char::is_control) => {
-            Ok(())
-        }
-        Rule::Text => Err(format!(
-            "is {}; use 1 to 255 bytes without control characters",
-            quoted(value)
-        )),
+        Rule::Words(words) => Err(format!("is {}; use one of {}", quoted(value), words.join(", "))),
+        Rule::Text if (1..=255).contains(&value.len()) && !value.contains(char::is_control) => Ok(()),
+        Rule::Text => Err(format!("is {}; use 1 to 255 bytes without control characters", quoted(value))),
     }
 }
 
@@ -130,12 +106,10 @@ fn queue_holds_lines(name: &str, kbytes: i64, longest_line: Option<u64>) -> Resu
 }
 
 fn refusal(name: &str) -> String {
-    let field = FIELDS
-        .iter()
-        .find(|(refused, _)| match refused.strip_suffix('.') {
-            Some(_) => name.starts_with(refused),
-            None => name == *refused,
-        });
+    let field = FIELDS.iter().find(|(refused, _)| match refused.strip_suffix('.') {
+        Some(_) => name.starts_with(refused),
+        None => name == *refused,
+    });
     if name.ends_with(".location") || name.ends_with(".file") || name == "plugin.library.paths" {
         return "is not allowed: it makes the client open files or load code; remove it".to_owned();
     }
@@ -149,16 +123,12 @@ fn refusal(name: &str) -> String {
         return format!("is not allowed here; use spec.sink.kafka.{field}");
     }
     if GUARANTEE.contains(&name) {
-        return "is not allowed: the guarantee depends on it; remove it, Spoolway sets it"
-            .to_owned();
+        return "is not allowed: the guarantee depends on it; remove it, Spoolway sets it".to_owned();
     }
     let names: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
     match suggest::nearest(name, &names) {
         Some(near) => format!("is not allowed; did you mean `{near}`?"),
-        None => format!(
-            "is not allowed; remove it, or use one of {}",
-            names.join(", ")
-        ),
+        None => format!("is not allowed; remove it, or use one of {}", names.join(", ")),
     }
 }
 

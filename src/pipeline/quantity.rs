@@ -43,9 +43,9 @@ impl ByteSize {
 impl TimeSpan {
     /// The duration, or what is wrong with the text.
     pub fn duration(&self) -> Result<Duration, &'static str> {
-        parse(&self.0, SPANS).map(Duration::from_millis).ok_or(
-            "is not a duration; write a whole number and one of ms, s, m, h, as in 500ms or 5s",
-        )
+        parse(&self.0, SPANS)
+            .map(Duration::from_millis)
+            .ok_or("is not a duration; write a whole number and one of ms, s, m, h, as in 500ms or 5s")
     }
 }
 
@@ -102,27 +102,10 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [
-            ("1", 1),
-            ("64Mi", 64 << 20),
-            ("1Gi", 1 << 30),
-            ("10k", 10_000),
-        ] {
+        for (text, bytes) in [("1", 1), ("64Mi", 64 << 20), ("1Gi", 1 << 30), ("10k", 10_000)] {
             assert_eq!(ByteSize(text.into()).bytes(), Ok(bytes), "{text}");
         }
-        for text in [
-            "",
-            "Mi",
-            "64 Mi",
-            "64mi",
-            "64MB",
-            "-1",
-            "+1",
-            "1.5Gi",
-            "1e3",
-            "99999999999Gi",
-            "６４",
-        ] {
+        for text in ["", "Mi", "64 Mi", "64mi", "64MB", "-1", "+1", "1.5Gi", "1e3", "99999999999Gi", "６４"] {
             assert!(ByteSize(text.into()).bytes().is_err(), "{text}");
         }
     }
@@ -130,10 +113,7 @@ mod tests {
     #[test]
     fn durations() {
         for (text, millis) in [("500ms", 500), ("5s", 5000), ("1m", 60_000), ("0s", 0)] {
-            assert_eq!(
-                TimeSpan(text.into()).duration(),
-                Ok(Duration::from_millis(millis))
-            );
+            assert_eq!(TimeSpan(text.into()).duration(), Ok(Duration::from_millis(millis)));
         }
         for text in ["", "5", "s", "5 s", "1m30s", "5S", "1.5s", "-1s", "1d"] {
             assert!(TimeSpan(text.into()).duration().is_err(), "{text}");

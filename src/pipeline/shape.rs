@@ -41,10 +41,7 @@ pub fn read(document: &Value) -> Result<LogPipeline, Vec<Problem>> {
     if let Some(kind) = object.get("kind").and_then(Value::as_str)
         && kind != KIND
     {
-        let message = format!(
-            "is a {}, not a LogPipeline; keep it in a file of its own",
-            kind_word(kind)
-        );
+        let message = format!("is a {}, not a LogPipeline; keep it in a file of its own", kind_word(kind));
         return Err(vec![Problem::new("kind", message)]);
     }
     let mut problems = Vec::new();
@@ -60,8 +57,7 @@ pub fn read(document: &Value) -> Result<LogPipeline, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(one_each(problems));
     }
-    serde_json::from_value(document.clone())
-        .map_err(|e| vec![Problem::new("", format!("cannot be read: {e}"))])
+    serde_json::from_value(document.clone()).map_err(|e| vec![Problem::new("", format!("cannot be read: {e}"))])
 }
 
 /// The schema of a LogPipeline with nothing left open, and its compiled form.
@@ -85,10 +81,7 @@ static STRICT: LazyLock<Strict> = LazyLock::new(|| {
 fn close(schema: &mut Schema) {
     let is_struct = schema.get("properties").is_some() || is_type(schema, "object");
     if is_struct && schema.get("additionalProperties").is_none() {
-        schema
-            .ensure_object()
-            .entry("properties")
-            .or_insert(json!({}));
+        schema.ensure_object().entry("properties").or_insert(json!({}));
         schema.insert("additionalProperties".into(), false.into());
     }
     let limits = match schema.get("format").and_then(Value::as_str) {
@@ -127,23 +120,14 @@ fn say(error: &ValidationError<'_>, document: &Value, out: &mut Vec<Problem>) {
             out.push(Problem::new(field(&spot.path, name), message));
         }
         ValidationErrorKind::Enum { options } => {
-            let words: Vec<&str> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
+            let words: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             out.push(Problem::new(&spot.path, not_one_of(found, &words)));
         }
-        ValidationErrorKind::Type { kind } => out.push(Problem::new(
-            &spot.path,
-            wrong_type(found, kind, spot.schema),
-        )),
+        ValidationErrorKind::Type { kind } => {
+            out.push(Problem::new(&spot.path, wrong_type(found, kind, spot.schema)))
+        }
         ValidationErrorKind::Minimum { limit } | ValidationErrorKind::Maximum { limit } => {
-            out.push(Problem::new(
-                &spot.path,
-                format!("is {found}, beyond the limit of {limit}"),
-            ));
+            out.push(Problem::new(&spot.path, format!("is {found}, beyond the limit of {limit}")));
         }
         // `validate` says it, beside all else that is wrong with values.
         ValidationErrorKind::Pattern { .. } => {}
@@ -173,10 +157,7 @@ struct Spot {
 impl Spot {
     /// The place that a JSON pointer of the validator means.
     fn of(pointer: &str, document: &Value) -> Self {
-        let mut spot = Spot {
-            path: String::new(),
-            schema: &STRICT.schema,
-        };
+        let mut spot = Spot { path: String::new(), schema: &STRICT.schema };
         let mut value = document;
         for segment in pointer.split('/').skip(1) {
             let key = segment.replace("~1", "/").replace("~0", "~");
@@ -192,11 +173,7 @@ impl Spot {
                 },
             };
             value = match value {
-                Value::Array(items) => key
-                    .parse()
-                    .ok()
-                    .and_then(|i: usize| items.get(i))
-                    .unwrap_or(&Value::Null),
+                Value::Array(items) => key.parse().ok().and_then(|i: usize| items.get(i)).unwrap_or(&Value::Null),
                 other => &other[&key],
             };
         }
@@ -205,11 +182,7 @@ impl Spot {
 
     fn fields(&self) -> Vec<&'static str> {
         let properties = self.schema["properties"].as_object();
-        properties
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.as_str())
-            .collect()
+        properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
 
     /// Whether an unknown field here is Kubernetes' business.
@@ -242,10 +215,7 @@ impl Spot {
     fn about(&self, name: &str) -> Option<String> {
         let text = self.schema["properties"][name]["description"].as_str()?;
         let text = text.replace('\n', " ");
-        let end = [". ", "; ", ": "]
-            .iter()
-            .filter_map(|mark| text.find(mark))
-            .min();
+        let end = [". ", "; ", ": "].iter().filter_map(|mark| text.find(mark)).min();
         let sentence = text[..end.unwrap_or(text.len())].trim_end_matches('.');
         let mut letters = sentence.chars();
         let first = letters.next()?.to_lowercase();

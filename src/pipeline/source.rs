@@ -248,11 +248,7 @@ mod tests {
     fn defaults() {
         let dir = SpoolDir::default();
         assert_eq!(dir.include_pattern(), "^.*$");
-        assert!(
-            full_match(dir.ignore_pattern())
-                .unwrap()
-                .is_match("a.log.tmp")
-        );
+        assert!(full_match(dir.ignore_pattern()).unwrap().is_match("a.log.tmp"));
         assert_eq!(dir.settle_time(), Duration::from_secs(5));
         assert_eq!((dir.max_line_bytes(), dir.max_open_files()), (1_000_000, 8));
     }

@@ -3,8 +3,8 @@
 //! Pure. Two tables; a row goes when the agent learns the thing, and nothing else has to change.
 
 use super::{
-    Completion, ConsumeOrder, DecodeErrorPolicy, Guarantee, KafkaSink, LogPipeline, OnLongLine,
-    Partitioner, Problem, SpoolDir,
+    Completion, ConsumeOrder, DecodeErrorPolicy, Guarantee, KafkaSink, LogPipeline, OnLongLine, Partitioner,
+    Problem, SpoolDir,
 };
 
 /// Members of unions that have no types yet: the union's path, the member, what to use.
@@ -28,23 +28,11 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.recursive()),
         "leave it out, and write a LogPipeline for each sub-directory",
     ),
-    (
-        "spec.source.spoolDir.consumeOrder",
-        |p| dir(p, |d| d.consume_order() != ConsumeOrder::Oldest),
-        "use Oldest",
-    ),
-    (
-        "spec.source.spoolDir.completion",
-        |p| dir(p, |d| d.completion() != Completion::Rename),
-        "use Rename",
-    ),
+    ("spec.source.spoolDir.consumeOrder", |p| dir(p, |d| d.consume_order() != ConsumeOrder::Oldest), "use Oldest"),
+    ("spec.source.spoolDir.completion", |p| dir(p, |d| d.completion() != Completion::Rename), "use Rename"),
     (
         "spec.source.spoolDir.inputCharset",
-        |p| {
-            dir(p, |d| {
-                d.input_charset.as_deref().is_some_and(|c| !is_utf8(c))
-            })
-        },
+        |p| dir(p, |d| d.input_charset.as_deref().is_some_and(|c| !is_utf8(c))),
         "leave it out: bytes pass unchanged",
     ),
     (
@@ -52,49 +40,23 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.decode_error_policy() != DecodeErrorPolicy::Fail),
         "leave it out: bytes pass unchanged",
     ),
-    (
-        "spec.source.spoolDir.onLongLine",
-        |p| dir(p, |d| d.on_long_line() != OnLongLine::Split),
-        "use Split",
-    ),
-    (
-        "spec.source.spoolDir.headers",
-        |p| dir(p, |d| d.headers.is_some()),
-        "leave it out",
-    ),
-    (
-        "spec.sink.kafka.partitioner",
-        |p| kafka(p, |k| k.partitioner() != Partitioner::File),
-        "use File",
-    ),
-    (
-        "spec.sink.kafka.key",
-        |p| kafka(p, |k| k.key.is_some()),
-        "leave it out",
-    ),
+    ("spec.source.spoolDir.onLongLine", |p| dir(p, |d| d.on_long_line() != OnLongLine::Split), "use Split"),
+    ("spec.source.spoolDir.headers", |p| dir(p, |d| d.headers.is_some()), "leave it out"),
+    ("spec.sink.kafka.partitioner", |p| kafka(p, |k| k.partitioner() != Partitioner::File), "use File"),
+    ("spec.sink.kafka.key", |p| kafka(p, |k| k.key.is_some()), "leave it out"),
     (
         "spec.sink.kafka.tls",
         |p| kafka(p, |k| k.tls.is_some()),
         "leave it out, and use a listener without encryption",
     ),
-    (
-        "spec.sink.kafka.sasl",
-        |p| kafka(p, |k| k.sasl.is_some()),
-        "leave it out, and use a listener without login",
-    ),
-    (
-        "spec.delivery.guarantee",
-        |p| p.delivery().guarantee() != Guarantee::ExactlyOnce,
-        "use ExactlyOnce",
-    ),
+    ("spec.sink.kafka.sasl", |p| kafka(p, |k| k.sasl.is_some()), "leave it out, and use a listener without login"),
+    ("spec.delivery.guarantee", |p| p.delivery().guarantee() != Guarantee::ExactlyOnce, "use ExactlyOnce"),
 ];
 
 /// What `pipeline` asks for that this version cannot do, each with what to do instead.
 pub fn unavailable(pipeline: &LogPipeline) -> Vec<Problem> {
     let asked = SETTINGS.iter().filter(|(_, asks, _)| asks(pipeline));
-    asked
-        .map(|(path, _, instead)| Problem::new(path, not_available(instead)))
-        .collect()
+    asked.map(|(path, _, instead)| Problem::new(path, not_available(instead))).collect()
 }
 
 /// The message for the member `name` of the union at `path`, when it is one that this version lacks.

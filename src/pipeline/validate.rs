@@ -46,10 +46,8 @@ fn names(pipeline: &LogPipeline, found: &mut Found) {
         found.add("metadata.name", message);
     }
     if !is_dns_label(pipeline.namespace(), 63) {
-        let message = format!(
-            "is {}, which no namespace can be called; use the name of one",
-            quoted(pipeline.namespace())
-        );
+        let message =
+            format!("is {}, which no namespace can be called; use the name of one", quoted(pipeline.namespace()));
         found.add("metadata.namespace", message);
     }
 }
@@ -57,12 +55,7 @@ fn names(pipeline: &LogPipeline, found: &mut Found) {
 fn delivery(pipeline: &LogPipeline, found: &mut Found) {
     let delivery = pipeline.delivery();
     let span = delivery.commit_interval.as_ref();
-    found.span(
-        "spec.delivery.commitInterval",
-        span,
-        Duration::from_millis(50),
-        Duration::from_secs(10),
-    );
+    found.span("spec.delivery.commitInterval", span, Duration::from_millis(50), Duration::from_secs(10));
     let size = delivery.max_transaction_bytes.as_ref();
     found.size("spec.delivery.maxTransactionBytes", size, 1 << 10, 1 << 30);
 
@@ -80,8 +73,7 @@ fn delivery(pipeline: &LogPipeline, found: &mut Found) {
         return;
     };
     if kafka.topic == checkpoints || kafka.topic == receipts {
-        let message =
-            "holds Spoolway's own progress or receipts; send records to a topic of their own";
+        let message = "holds Spoolway's own progress or receipts; send records to a topic of their own";
         found.add("spec.sink.kafka.topic", message);
     }
     if kafka.acks() != Acks::All && delivery.guarantee() != Guarantee::BestEffort {
@@ -149,15 +141,8 @@ impl Found {
 
     fn topic(&mut self, path: &str, name: &str) {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if !(1..=249).contains(&name.len())
-            || !name.bytes().all(legal)
-            || name == "."
-            || name == ".."
-        {
-            let message = format!(
-                "is {}; use 1 to 249 of the characters a-z A-Z 0-9 . _ -",
-                quoted(name)
-            );
+        if !(1..=249).contains(&name.len()) || !name.bytes().all(legal) || name == "." || name == ".." {
+            let message = format!("is {}; use 1 to 249 of the characters a-z A-Z 0-9 . _ -", quoted(name));
             self.add(path, message);
         }
     }
@@ -167,15 +152,9 @@ impl Found {
         if text.is_empty() {
             self.add(path, "is empty; give it, or leave the field out");
         } else if text.len() > max {
-            self.add(
-                path,
-                format!("is {} bytes long; use at most {max}", text.len()),
-            );
+            self.add(path, format!("is {} bytes long; use at most {max}", text.len()));
         } else if text.chars().any(char::is_control) {
-            self.add(
-                path,
-                format!("is {}; remove the control characters", quoted(text)),
-            );
+            self.add(path, format!("is {}; remove the control characters", quoted(text)));
         }
     }
 
@@ -201,17 +180,10 @@ impl Found {
 /// Whether Kubernetes takes `name` as a label of a DNS name, and it has at most `max` characters.
 fn is_dns_label(name: &str, max: usize) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=max).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    (1..=max).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// The names of those members of a union that are set.
 fn set<'a>(members: &[(&'a str, bool)]) -> Vec<&'a str> {
-    members
-        .iter()
-        .filter(|(_, is_set)| *is_set)
-        .map(|(name, _)| *name)
-        .collect()
+    members.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
 }

@@ -103,7 +103,9 @@ impl Reason {
     /// What a person can do about it.
     pub fn advice(self) -> &'static str {
         match self {
-            Reason::PermissionDenied => "let the agent's user read it (chmod, chown, or run the agent as its owner)",
+            Reason::PermissionDenied => {
+                "let the agent's user read it (chmod, chown, or run the agent as its owner)"
+            }
             Reason::NotARegularFile => "only regular files are shipped; remove it or exclude it with ignorePattern",
             Reason::CompressedFile => "decompress it, or exclude it with ignorePattern",
             Reason::ReadError => "check the disk (dmesg)",
@@ -162,7 +164,15 @@ pub struct Slot {
 impl File {
     /// A file seen for the first time.
     pub fn new(entry: Entry, now: Duration, listing: u64) -> Self {
-        File { name: entry.name, stat: entry.stat, changed: now, phase: Phase::Waiting, listing, begun: None, note: None }
+        File {
+            name: entry.name,
+            stat: entry.stat,
+            changed: now,
+            phase: Phase::Waiting,
+            listing,
+            begun: None,
+            note: None,
+        }
     }
 
     /// Bytes that are done with.
@@ -208,14 +218,16 @@ impl File {
 /// Marks after `consumed` more bytes: `data` begins `back` bytes before the old position.
 pub fn marks(progress: &Progress, data: &[u8], back: usize, consumed: usize) -> (Mark, Mark) {
     let end = back + consumed;
-    let head = if progress.position == 0 { Mark::of(&data[back..end.min(back + HEAD_BYTES)]) } else { progress.head };
+    let head =
+        if progress.position == 0 { Mark::of(&data[back..end.min(back + HEAD_BYTES)]) } else { progress.head };
     let tail = Mark::of(&data[end.saturating_sub(TAIL_BYTES as usize)..end]);
     (head, tail)
 }
 
 /// True for the first bytes of the compressed formats that are set aside: gzip, zstd, bzip2, xz, lz4, zip.
 pub fn is_compressed(head: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 5] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
+    const MAGIC: [&[u8]; 5] =
+        [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x04\x22\x4d\x18", b"PK\x03\x04"];
     let bzip2 = head.len() >= 10 && head.starts_with(b"BZh") && head[4..10] == *b"1AY&SY";
     bzip2 || MAGIC.iter().any(|magic| head.starts_with(magic))
 }

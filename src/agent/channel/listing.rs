@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::file::{Begun, Entry, File, Phase, Reason};
 use super::progress::Progress;
 use super::{Channel, FULL_LISTING, Inode};
+use crate::agent::source::SourceError;
 
 /// A listing may take this share of the time at most: 1 in 20.
 const LISTING_SHARE: u32 = 20;
@@ -22,7 +23,7 @@ impl Channel {
     }
 
     /// The directory cannot be listed: commit what was read of it, then open it again.
-    pub fn unlisted(&mut self, why: String, now: Duration) {
+    pub fn unlisted(&mut self, why: SourceError, now: Duration) {
         self.lost = Some(why);
         self.commit_now = true;
         self.next_list = now + self.settings.poll;
@@ -78,6 +79,9 @@ impl Channel {
     pub(super) fn enter(&mut self, inode: Inode, now: Duration) {
         let Some(file) = self.files.get_mut(&inode) else { return };
         file.note = None;
+        if let Some((note, _)) = self.barred.get(&inode).filter(|(_, until)| now < *until).cloned() {
+            return self.set_aside(inode, Reason::RecordTooLarge, &note, now);
+        }
         if let Some(begun) = &mut file.begun {
             begun.unverified = true;
             if begun.slot.is_some() {
@@ -134,7 +138,8 @@ impl Channel {
             let phase = Phase::Absent { since: now };
             File { phase, ..File::new(entry, now, 0) }
         });
-        let newer = |b: &Begun| (progress.generation, progress.position) > (b.progress.generation, b.progress.position);
+        let newer =
+            |b: &Begun| (progress.generation, progress.position) > (b.progress.generation, b.progress.position);
         if file.begun.as_deref().is_none_or(newer) {
             let scanned = progress.position;
             file.begun = Some(Box::new(Begun { progress, scanned, slot: None, unverified: true }));

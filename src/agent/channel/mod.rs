@@ -29,6 +29,8 @@ use partitioner::Deal;
 use progress::Progress;
 use snapshot::Totals;
 
+use crate::agent::source::SourceError;
+
 /// A file's inode number, by which the channel speaks of it.
 pub type Inode = u64;
 
@@ -79,7 +81,7 @@ pub enum Step {
     /// Nothing to do before this time.
     Wait(Duration),
     /// The directory is gone; what was read of it is committed.
-    Reopen(String),
+    Reopen(SourceError),
     /// Told to stop, or (`once`) everything is shipped.
     Done,
 }
@@ -107,9 +109,11 @@ pub struct Channel {
     next_list: Duration,
     next_full: Duration,
     hinted: bool,
-    lost: Option<String>,
+    lost: Option<SourceError>,
     /// `once`: inode → size at the start.
     targets: Option<HashMap<Inode, u64>>,
+    /// Files with a record that Kafka refused, and when they are tried again.
+    barred: HashMap<Inode, (String, Duration)>,
     /// Commit before anything else is read (a file began a new generation).
     commit_now: bool,
     stopping: bool,
@@ -140,6 +144,7 @@ impl Channel {
             hinted: false,
             lost: None,
             targets: None,
+            barred: HashMap::new(),
             commit_now: false,
             stopping: false,
             totals: Totals::default(),
@@ -178,6 +183,18 @@ impl Channel {
     /// A transaction took longer than Kafka allows: the next ones are smaller.
     pub fn timed_out(&mut self) {
         self.batch.timed_out();
+    }
+
+    /// A record of this slot is too large for Kafka: its file is set aside when the sink is open again.
+    pub fn too_large(&mut self, slot: u32, note: &str, now: Duration) {
+        if let Some(inode) = self.touched.get(slot as usize) {
+            self.barred.insert(*inode, (note.to_owned(), now + RETRY_ASIDE));
+        }
+    }
+
+    /// Transactions committed so far.
+    pub fn commits(&self) -> u64 {
+        self.totals.commits
     }
 
     /// Commit what is read, then [`Step::Done`].

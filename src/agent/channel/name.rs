@@ -24,8 +24,13 @@ impl fmt::Display for Name {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 // Bidirectional marks can make one name look like another.
-                let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-                if c.is_control() || hides || c == '\\' { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+                let hides =
+                    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                if c.is_control() || hides || c == '\\' {
+                    write!(f, "{}", c.escape_default())?
+                } else {
+                    write!(f, "{c}")?
+                }
             }
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;

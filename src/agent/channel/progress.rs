@@ -211,7 +211,9 @@ impl Closing {
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ProgressError {
     /// Written by a newer release.
-    #[error("progress of file {file} has version {found}, this release reads up to {VERSION}; run the newer release again")]
+    #[error(
+        "progress of file {file} has version {found}, this release reads up to {VERSION}; run the newer release again"
+    )]
     Newer {
         /// The file's id.
         file: String,
@@ -219,7 +221,9 @@ pub enum ProgressError {
         found: u64,
     },
     /// Not what this release or an older one writes.
-    #[error("progress of file {file} cannot be read ({cause}); see `spoolway progress` in the docs before anything is deleted")]
+    #[error(
+        "progress of file {file} cannot be read ({cause}); see `spoolway progress` in the docs before anything is deleted"
+    )]
     Malformed {
         /// The file's id.
         file: String,

@@ -118,7 +118,14 @@ impl Channel {
     }
 
     /// Takes over a chunk; `lines` are then those to append to the sink, as [`Records`] says.
-    pub fn read(&mut self, read: &Read, chunk: &Chunk, data: &[u8], now: Duration, lines: &mut Vec<Line>) -> Option<Records> {
+    pub fn read(
+        &mut self,
+        read: &Read,
+        chunk: &Chunk,
+        data: &[u8],
+        now: Duration,
+        lines: &mut Vec<Line>,
+    ) -> Option<Records> {
         lines.clear();
         let settle = self.settings.settle;
         let file = self.files.get_mut(&read.inode)?;
@@ -149,12 +156,19 @@ impl Channel {
 
     /// Moves the position over what was cut, into the open transaction.
     fn advance(
-        &mut self, read: &Read, chunk: &Chunk, data: &[u8], split: &splitter::Split, lines: &[Line], now: Duration,
+        &mut self,
+        read: &Read,
+        chunk: &Chunk,
+        data: &[u8],
+        split: &splitter::Split,
+        lines: &[Line],
+        now: Duration,
     ) -> Option<Records> {
         let file = self.files.get_mut(&read.inode)?;
         let begun = file.begun.as_deref_mut()?;
         begun.unverified = chunk.end; // its descriptor is closed at the end
-        begun.scanned = if split.more || !chunk.end { begun.progress.position } else { read.from + data.len() as u64 };
+        begun.scanned =
+            if split.more || !chunk.end { begun.progress.position } else { read.from + data.len() as u64 };
         if split.consumed == 0 {
             return None;
         }
@@ -216,10 +230,10 @@ impl Channel {
         if old.finished && old.position == file.stat.size {
             return self.set_aside(inode, Reason::Rewritten, "its bytes are not those that were shipped", now);
         }
-        self.tombstones.push(old.id);
+        let (old_id, generation, partition) = (old.id, old.generation + 1, old.partition);
         let id = FileId(self.ids.u64(..));
-        let partition = old.partition;
-        let progress = begin(file, old.generation + 1, id, &self.settings.topic, partition);
+        let progress = begin(file, generation, id, &self.settings.topic, partition);
+        self.tombstones.push(old_id);
         file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: true }));
         self.set(inode, Phase::Waiting);
     }
@@ -254,7 +268,9 @@ fn is_same(file: &File, read: &Read, chunk: &Chunk, data: &[u8]) -> bool {
     let Some(begun) = &file.begun else { return true };
     let progress = &begun.progress;
     let head = read.head == 0 || chunk.head == Some(progress.head);
-    head && chunk.stat.size >= progress.position && data.len() >= read.back && Mark::of(&data[..read.back]) == progress.tail
+    head && chunk.stat.size >= progress.position
+        && data.len() >= read.back
+        && Mark::of(&data[..read.back]) == progress.tail
 }
 
 /// The file's slot in the open transaction, made if it has none.

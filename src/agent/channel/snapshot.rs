@@ -63,7 +63,8 @@ pub struct Snapshot {
 impl Channel {
     /// The state at this moment; looks at every file.
     pub fn snapshot(&self) -> Snapshot {
-        let mut shot = Snapshot { totals: self.totals, transaction_limit: self.batch.limit(), ..Default::default() };
+        let mut shot =
+            Snapshot { totals: self.totals, transaction_limit: self.batch.limit(), ..Default::default() };
         for file in self.files.values() {
             let uncommitted = file.begun.as_ref().and_then(|b| b.slot.map(|slot| b.progress.position - slot.from));
             let bytes = file.remaining() + uncommitted.unwrap_or(0);

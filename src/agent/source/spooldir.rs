@@ -61,8 +61,12 @@ impl SpoolDir {
     fn missing(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         let message = match errno {
-            Errno::NOENT => format!("spool directory {path} does not exist; create it, or correct spec.source.spoolDir.path"),
-            Errno::NOTDIR => format!("spool directory {path} is not a directory; correct spec.source.spoolDir.path"),
+            Errno::NOENT => {
+                format!("spool directory {path} does not exist; create it, or correct spec.source.spoolDir.path")
+            }
+            Errno::NOTDIR => {
+                format!("spool directory {path} is not a directory; correct spec.source.spoolDir.path")
+            }
             Errno::ACCESS | Errno::PERM => {
                 format!("spool directory {path} cannot be read by uid {}; {}", uid(), self.owner_advice())
             }
@@ -74,7 +78,10 @@ impl SpoolDir {
 
     fn owner_advice(&self) -> String {
         match rustix::fs::stat(self.settings.path.as_str()) {
-            Ok(stat) => format!("it belongs to uid {}: run the agent as that user, or change the owner or mode", stat.st_uid),
+            Ok(stat) => format!(
+                "it belongs to uid {}: run the agent as that user, or change the owner or mode",
+                stat.st_uid
+            ),
             Err(_) => "run the agent as a user that may".into(),
         }
     }
@@ -163,7 +170,8 @@ impl Source for SpoolDir {
     fn open(&mut self) -> Result<(), SourceError> {
         self.release();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(self.settings.path.as_str(), flags, Mode::empty()).map_err(|e| self.missing(e))?;
+        let dir =
+            rustix::fs::open(self.settings.path.as_str(), flags, Mode::empty()).map_err(|e| self.missing(e))?;
         rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|errno| SourceError {
             reason: FlowReason::AnotherAgentRunning,
             message: format!(
@@ -286,7 +294,8 @@ fn mark_at(file: &OwnedFd, from: u64, len: u32) -> Result<Option<Mark>, Errno> {
 /// Stat, and whether it is a regular file.
 fn stat_of<N: rustix::path::Arg>(dir: impl AsFd, name: N, flags: AtFlags) -> Result<(Stat, bool), Errno> {
     let stat = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?;
-    let nanoseconds = |t: StatxTimestamp| t.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(t.tv_nsec));
+    let nanoseconds =
+        |t: StatxTimestamp| t.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(t.tv_nsec));
     let birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     let stat_out = Stat {
         inode: stat.stx_ino,

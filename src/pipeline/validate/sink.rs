@@ -46,10 +46,7 @@ fn servers(kafka: &KafkaSink, found: &mut Found) {
         if let Err(why) = server_address(server) {
             found.add(&path, format!("{} {why}", quoted(server)));
         } else if !seen.insert(server.to_ascii_lowercase()) {
-            found.add(
-                &path,
-                format!("{} comes twice; remove one of them", quoted(server)),
-            );
+            found.add(&path, format!("{} comes twice; remove one of them", quoted(server)));
         }
     }
 }
@@ -61,9 +58,7 @@ fn server_address(server: &str) -> Result<(), &'static str> {
     if server.contains(',') {
         return Err("holds several brokers; write each as an item of the list");
     }
-    let (host, port) = server
-        .rsplit_once(':')
-        .ok_or("has no port; write host:port, as in kafka-1:9092")?;
+    let (host, port) = server.rsplit_once(':').ok_or("has no port; write host:port, as in kafka-1:9092")?;
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     match bracketed {
@@ -91,29 +86,19 @@ fn partition(kafka: &KafkaSink, found: &mut Found) {
     if let Some(partition) = kafka.partition {
         found.number(&at("partition"), Some(partition.into()), 0, i32::MAX.into());
         if partitioner != Partitioner::File {
-            let message = format!(
-                "fixes the partition, and partitioner {partitioner} chooses one; remove one of them"
-            );
+            let message =
+                format!("fixes the partition, and partitioner {partitioner} chooses one; remove one of them");
             found.add(at("partition"), message);
         }
     }
     if let Some(key) = &kafka.key {
-        let members = set(&[
-            ("baseName", key.base_name.is_some()),
-            ("constant", key.constant.is_some()),
-        ]);
+        let members = set(&[("baseName", key.base_name.is_some()), ("constant", key.constant.is_some())]);
         found.exactly_one(&at("key"), "baseName: {}, constant: \"text\"", &members);
         if key.constant.as_deref() == Some("") {
-            found.add(
-                field(&at("key"), "constant"),
-                "is empty; give it, or leave key out",
-            );
+            found.add(field(&at("key"), "constant"), "is empty; give it, or leave key out");
         }
     } else if partitioner == Partitioner::Key {
-        found.add(
-            at("partitioner"),
-            "Key needs a key; add key: {baseName: {}}, or use File",
-        );
+        found.add(at("partitioner"), "Key needs a key; add key: {baseName: {}}, or use File");
     }
 }
 
@@ -123,22 +108,14 @@ fn secrets(tls: &Tls, found: &mut Found) {
         secret_key(&field(&path, "caSecret"), secret, found);
     }
     if let Some(secret) = &tls.client_certificate_secret {
-        secret_name(
-            &field(&path, "clientCertificateSecret"),
-            &secret.name,
-            found,
-        );
+        secret_name(&field(&path, "clientCertificateSecret"), &secret.name, found);
     }
 }
 
 fn login(sasl: &Sasl, found: &mut Found) {
     let path = at("sasl");
     found.plain(&field(&path, "username"), &sasl.username, 255);
-    secret_key(
-        &field(&path, "passwordSecret"),
-        &sasl.password_secret,
-        found,
-    );
+    secret_key(&field(&path, "passwordSecret"), &sasl.password_secret, found);
 }
 
 fn secret_key(path: &str, secret: &SecretKey, found: &mut Found) {

@@ -21,12 +21,7 @@ pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
     pattern(&at("ignorePattern"), dir.ignore_pattern(), found);
     suffix(dir, found);
     let day = Duration::from_secs(24 * 3600);
-    found.span(
-        &at("settleTime"),
-        dir.settle_time.as_ref(),
-        Duration::from_millis(100),
-        day,
-    );
+    found.span(&at("settleTime"), dir.settle_time.as_ref(), Duration::from_millis(100), day);
     let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
     found.span(&at("pollDelay"), dir.poll_delay.as_ref(), least, most);
     found.number(&at("maxLineBytes"), dir.max_line_bytes, 1, 16_000_000);
@@ -54,10 +49,7 @@ fn pattern(path: &str, pattern: &str, found: &mut Found) {
         Err(regex::Error::CompiledTooBig(limit)) => {
             format!("needs more than {limit} bytes when compiled; use smaller repetitions")
         }
-        Err(error) => format!(
-            "is not a regular expression ({}); correct it",
-            reason(&error)
-        ),
+        Err(error) => format!("is not a regular expression ({}); correct it", reason(&error)),
     };
     found.add(path, format!("{} {why}", quoted(pattern)));
 }
@@ -75,10 +67,7 @@ fn suffix(dir: &SpoolDir, found: &mut Found) {
     if dir.file_suffix().contains('/') {
         found.add(
             path,
-            format!(
-                "{} has a / in it; a finished file stays in its directory",
-                quoted(dir.file_suffix())
-            ),
+            format!("{} has a / in it; a finished file stays in its directory", quoted(dir.file_suffix())),
         );
     }
 }
@@ -92,24 +81,12 @@ fn headers(headers: &Headers, found: &mut Found) {
     ];
     let path = at("headers");
     let mut seen = BTreeMap::new();
-    let own = own
-        .into_iter()
-        .filter_map(|(name, key)| Some((field(&path, name), key.as_ref()?)));
-    let fixed = headers
-        .static_
-        .iter()
-        .flatten()
-        .map(|(key, _)| (field(&field(&path, "static"), key), key));
+    let own = own.into_iter().filter_map(|(name, key)| Some((field(&path, name), key.as_ref()?)));
+    let fixed = headers.static_.iter().flatten().map(|(key, _)| (field(&field(&path, "static"), key), key));
     for (path, key) in own.chain(fixed) {
         found.plain(&path, key, 255);
         if let Some(first) = seen.insert(key, path.clone()) {
-            found.add(
-                path,
-                format!(
-                    "writes the header {} as {first} does; use another key",
-                    quoted(key)
-                ),
-            );
+            found.add(path, format!("writes the header {} as {first} does; use another key", quoted(key)));
         }
     }
 }

@@ -55,8 +55,12 @@ impl ClientContext for Heard {
     fn error(&self, error: KafkaError, said: &str) {
         tracing::debug!(target: "librdkafka", "{error}: {said}");
         let reason = match code_of(&error) {
-            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => FlowReason::AuthenticationFailed,
-            Some(Code::BrokerTransportFailure | Code::Resolve | Code::AllBrokersDown) => FlowReason::KafkaUnavailable,
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
+                FlowReason::AuthenticationFailed
+            }
+            Some(Code::BrokerTransportFailure | Code::Resolve | Code::AllBrokersDown) => {
+                FlowReason::KafkaUnavailable
+            }
             _ => return,
         };
         // "all brokers are down" says less than the reason of the one before it.
@@ -138,7 +142,10 @@ impl Brokers {
             let result = call(SLICE.min(left));
             let again = match &result {
                 Err(KafkaError::Transaction(e)) => e.is_retriable(),
-                Err(e) => matches!(code_of(e), Some(Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown)),
+                Err(e) => matches!(
+                    code_of(e),
+                    Some(Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown)
+                ),
                 Ok(_) => false,
             };
             if !again || left.is_zero() || self.stop.load(Ordering::Relaxed) {
@@ -152,7 +159,12 @@ impl Brokers {
     }
 
     /// The high watermark is the end of everything written; under `read_committed` the same question gives the last stable offset.
-    fn end_of(&self, partition: i32, isolation: &str, heard: &Heard) -> Result<(BaseConsumer<Heard>, i64), SinkError> {
+    fn end_of(
+        &self,
+        partition: i32,
+        isolation: &str,
+        heard: &Heard,
+    ) -> Result<(BaseConsumer<Heard>, i64), SinkError> {
         let config = kafka::consumer(&self.spec, &self.agent, isolation);
         let consumer: BaseConsumer<Heard> = self.client(&config, heard.clone())?;
         let end = self.watermark(&consumer, partition, heard)?;
@@ -161,8 +173,11 @@ impl Brokers {
 
     fn watermark(&self, consumer: &BaseConsumer<Heard>, partition: i32, heard: &Heard) -> Result<i64, SinkError> {
         let topic = &self.checkpoint_topic;
-        let answer = self.patiently(|time| consumer.fetch_watermarks(topic, partition, time), Duration::from_secs(10));
-        answer.map(|(_, high)| high).map_err(|e| judge(&e, Doing::Progress(topic), &self.names, heard.last().as_ref()))
+        let answer =
+            self.patiently(|time| consumer.fetch_watermarks(topic, partition, time), Duration::from_secs(10));
+        answer
+            .map(|(_, high)| high)
+            .map_err(|e| judge(&e, Doing::Progress(topic), &self.names, heard.last().as_ref()))
     }
 
     fn unstable(&self, stable: i64, end: i64) -> SinkError {
@@ -175,13 +190,17 @@ impl Brokers {
         SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message }
     }
 
-    fn drain(&self, consumer: &BaseConsumer<Heard>, partition: i32, heard: &Heard) -> Result<Vec<Checkpoint>, SinkError> {
+    fn drain(
+        &self,
+        consumer: &BaseConsumer<Heard>,
+        partition: i32,
+        heard: &Heard,
+    ) -> Result<Vec<Checkpoint>, SinkError> {
         let topic = &self.checkpoint_topic;
         let doing = Doing::Progress(topic);
         let mut from = TopicPartitionList::new();
-        let assigned = from
-            .add_partition_offset(topic, partition, Offset::Beginning)
-            .and_then(|()| consumer.assign(&from));
+        let assigned =
+            from.add_partition_offset(topic, partition, Offset::Beginning).and_then(|()| consumer.assign(&from));
         assigned.map_err(|e| judge(&e, doing, &self.names, None))?;
         let mut records = vec![];
         let mut deadline = Instant::now() + STABLE;
@@ -202,7 +221,13 @@ impl Brokers {
                 Some(Err(e)) => tracing::debug!("{}: {e}", "reading progress"),
             }
         }
-        Err(judge_code(Code::OperationTimedOut, "the end was not reached", doing, &self.names, heard.last().as_ref()))
+        Err(judge_code(
+            Code::OperationTimedOut,
+            "the end was not reached",
+            doing,
+            &self.names,
+            heard.last().as_ref(),
+        ))
     }
 }
 
@@ -268,7 +293,9 @@ impl Deliveries {
         let offset = (offset >= 0).then_some(offset);
         let last = runs.iter_mut().rev().find(|run| run.partition == partition);
         match (last, offset) {
-            (Some(run), Some(at)) if run.first.is_some_and(|first| first + run.count as i64 == at) => run.count += 1,
+            (Some(run), Some(at)) if run.first.is_some_and(|first| first + run.count as i64 == at) => {
+                run.count += 1
+            }
             (Some(Run { first: None, count, .. }), None) => *count += 1,
             _ => runs.push(Run { partition, first: offset, count: 1 }),
         }
@@ -360,14 +387,22 @@ impl Producer for Transactional {
 
     fn lines(&mut self, to: &Records, body: &[u8], lines: &[Line]) -> Result<(), SinkError> {
         for line in lines {
-            let record = BaseRecord::with_opaque_to(&to.topic, to.slot as usize).partition(to.partition).payload(line.of(body));
+            let record = BaseRecord::with_opaque_to(&to.topic, to.slot as usize)
+                .partition(to.partition)
+                .payload(line.of(body));
             self.send(record, &to.topic)?;
         }
         self.producer.poll(Duration::ZERO);
         self.delivery_failure().map_or(Ok(()), Err)
     }
 
-    fn record(&mut self, topic: &str, partition: Option<i32>, key: &str, value: Option<&[u8]>) -> Result<(), SinkError> {
+    fn record(
+        &mut self,
+        topic: &str,
+        partition: Option<i32>,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), SinkError> {
         let mut record = BaseRecord::with_opaque_to(topic, OWN).key(key.as_bytes());
         record.partition = partition;
         record.payload = value;

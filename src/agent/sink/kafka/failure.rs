@@ -93,23 +93,39 @@ pub fn judge(error: &KafkaError, doing: Doing, names: &Names, heard: Option<&(Fl
 }
 
 /// The same for a bare code, as delivery reports carry it.
-pub fn judge_code(code: Code, said: &str, doing: Doing, names: &Names, heard: Option<&(FlowReason, String)>) -> SinkError {
+pub fn judge_code(
+    code: Code,
+    said: &str,
+    doing: Doing,
+    names: &Names,
+    heard: Option<&(FlowReason, String)>,
+) -> SinkError {
     let slowly = |reason, message| SinkError { failure: Failure::RetrySlowly, reason, message };
     match code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => SinkError {
             failure: Failure::Fenced,
             reason: FlowReason::Fenced,
-            message: format!("{}: another agent with the same id took over; this one lets go and tries again later", doing.words()),
+            message: format!(
+                "{}: another agent with the same id took over; this one lets go and tries again later",
+                doing.words()
+            ),
         },
         Code::TopicAuthorizationFailed => {
             let (Doing::Looking(topic) | Doing::Sending(topic) | Doing::Progress(topic)) = doing else {
-                return slowly(FlowReason::MissingGrant, format!("{}: a topic's grant is missing: {said}", doing.words()));
+                return slowly(
+                    FlowReason::MissingGrant,
+                    format!("{}: a topic's grant is missing: {said}", doing.words()),
+                );
             };
             let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
             slowly(FlowReason::MissingGrant, message)
         }
         Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            let message = format!("this user may not use transactional ids under {}; grant them: {}", names.id_prefix, names.grant_ids());
+            let message = format!(
+                "this user may not use transactional ids under {}; grant them: {}",
+                names.id_prefix,
+                names.grant_ids()
+            );
             slowly(FlowReason::MissingGrant, message)
         }
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
@@ -122,13 +138,19 @@ pub fn judge_code(code: Code, said: &str, doing: Doing, names: &Names, heard: Op
                 crate::kafka::TRANSACTION_TIMEOUT.as_secs()
             ),
         ),
-        Code::UnsupportedFeature | Code::UnsupportedVersion => {
-            slowly(FlowReason::UnsupportedBroker, format!("the brokers know no transactions: {said}; use Kafka 2.5 or newer"))
-        }
-        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => {
-            slowly(FlowReason::AuthenticationFailed, format!("{} refused: {said}; check spec.sink.kafka.tls and sasl", names.bootstrap))
-        }
-        Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut | Code::PurgeQueue | Code::PurgeInflight => {
+        Code::UnsupportedFeature | Code::UnsupportedVersion => slowly(
+            FlowReason::UnsupportedBroker,
+            format!("the brokers know no transactions: {said}; use Kafka 2.5 or newer"),
+        ),
+        Code::SaslAuthenticationFailed | Code::Authentication | Code::SSL => slowly(
+            FlowReason::AuthenticationFailed,
+            format!("{} refused: {said}; check spec.sink.kafka.tls and sasl", names.bootstrap),
+        ),
+        Code::MessageTimedOut
+        | Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::PurgeQueue
+        | Code::PurgeInflight => {
             let (reason, why) = unavailable(doing, said, names, heard);
             SinkError { failure: Failure::TimedOut, reason, message: why }
         }
@@ -144,10 +166,18 @@ fn retry(reason: FlowReason, message: String) -> SinkError {
     SinkError { failure: Failure::Retry, reason, message }
 }
 
-fn unavailable(doing: Doing, said: &str, names: &Names, heard: Option<&(FlowReason, String)>) -> (FlowReason, String) {
+fn unavailable(
+    doing: Doing,
+    said: &str,
+    names: &Names,
+    heard: Option<&(FlowReason, String)>,
+) -> (FlowReason, String) {
     match heard {
         Some((reason, heard)) => (*reason, format!("no broker of {} answers ({heard})", names.bootstrap)),
-        None => (FlowReason::KafkaUnavailable, format!("no broker of {} answers while {} ({said})", names.bootstrap, doing.words())),
+        None => (
+            FlowReason::KafkaUnavailable,
+            format!("no broker of {} answers while {} ({said})", names.bootstrap, doing.words()),
+        ),
     }
 }
 

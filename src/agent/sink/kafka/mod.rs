@@ -92,7 +92,13 @@ pub trait Producer {
     ///
     /// # Errors
     /// See [`failure`].
-    fn record(&mut self, topic: &str, partition: Option<i32>, key: &str, value: Option<&[u8]>) -> Result<(), SinkError>;
+    fn record(
+        &mut self,
+        topic: &str,
+        partition: Option<i32>,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), SinkError>;
 
     /// Waits until everything is delivered; offsets by slot.
     ///
@@ -127,7 +133,10 @@ impl<C: Cluster> KafkaSink<C> {
     }
 
     /// Runs one call on the producer; whatever fails, the producer is gone afterwards.
-    fn on_producer<T>(&mut self, call: impl FnOnce(&mut C::Producer) -> Result<T, SinkError>) -> Result<T, SinkError> {
+    fn on_producer<T>(
+        &mut self,
+        call: impl FnOnce(&mut C::Producer) -> Result<T, SinkError>,
+    ) -> Result<T, SinkError> {
         let Some(producer) = &mut self.producer else {
             let message = "the producer was dropped after a failure; it is opened again".into();
             return Err(SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message });
@@ -158,7 +167,9 @@ impl<C: Cluster> KafkaSink<C> {
     fn decode(&self, checkpoints: Vec<Checkpoint>) -> Result<Vec<Progress>, SinkError> {
         let mut last = std::collections::BTreeMap::new();
         for (key, value) in checkpoints {
-            let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else { continue };
+            let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else {
+                continue;
+            };
             if owner == self.settings.transactional_id {
                 last.insert(file.to_owned(), value);
             }
@@ -177,7 +188,8 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         self.close();
         let topics = self.cluster.prepare()?;
         let producer = self.cluster.producer()?;
-        self.checkpoint_partition = partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint_partitions);
+        self.checkpoint_partition =
+            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint_partitions);
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
         self.producer = Some(producer);
@@ -231,7 +243,8 @@ impl<C: Cluster> KafkaSink<C> {
     }
 
     fn checkpoint(&mut self, id: FileId, value: Option<&[u8]>) -> Result<(), SinkError> {
-        let (topic, key, partition) = (self.settings.checkpoint_topic.clone(), self.key(id), self.checkpoint_partition);
+        let (topic, key, partition) =
+            (self.settings.checkpoint_topic.clone(), self.key(id), self.checkpoint_partition);
         self.on_producer(|p| p.record(&topic, Some(partition), &key, value))
     }
 }

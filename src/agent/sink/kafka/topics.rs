@@ -83,7 +83,10 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
 
 /// Partitions of a topic, `None` where there is no such topic; and the number of brokers.
 fn partitions_of(
-    brokers: &Brokers, client: &BaseConsumer<Heard>, heard: &Heard, topic: &str,
+    brokers: &Brokers,
+    client: &BaseConsumer<Heard>,
+    heard: &Heard,
+    topic: &str,
 ) -> Result<(Option<u32>, usize), SinkError> {
     let doing = Doing::Looking(topic);
     let metadata = brokers.patiently(|time| client.fetch_metadata(Some(topic), time), ANSWER).map_err(|e| {

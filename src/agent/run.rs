@@ -1,0 +1,155 @@
+//! The loop: the only place where source, channel and sink meet. One plain thread, no policy of its own.
+//!
+//! Every recoverable failure takes one path: abandon → open the sink again → `channel.resume`. There is no "retry this batch".
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::channel::splitter::Line;
+use super::channel::{Channel, Step};
+use super::sink::{Failure, Sink, SinkError};
+use super::source::{FileError, Source, SourceError};
+use crate::pipeline::report::FlowReason;
+
+/// What the loop needs of the world besides its source and sink.
+pub trait Surroundings {
+    /// A monotonic clock.
+    fn now(&self) -> Duration;
+    /// True once the agent is to end.
+    fn stopping(&self) -> bool;
+    /// The state of things: called often, cheap. `message` is empty where nothing is wrong.
+    fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str);
+    /// A transaction was given up.
+    fn retried(&mut self);
+}
+
+/// Why shipping was interrupted.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// By the directory.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// By Kafka.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Ships until told to stop, or until everything is shipped (`once`); then returns `Ok`.
+///
+/// # Errors
+/// Only `once`, when the directory cannot be opened at all.
+pub fn run(
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+    channel: &mut Channel,
+    world: &mut impl Surroundings,
+    once: bool,
+) -> Result<(), SourceError> {
+    let mut backoff = Backoff::default();
+    while !world.stopping() {
+        let commits = channel.commits();
+        let trouble = match open(source, sink, channel, world).and_then(|()| ship(source, sink, channel, world)) {
+            Ok(()) => break,
+            Err(Trouble::Source(e)) if once && commits == 0 && e.reason != FlowReason::AnotherAgentRunning => {
+                return Err(e);
+            }
+            Err(trouble) => trouble,
+        };
+        sink.close();
+        if channel.commits() > commits {
+            backoff = Backoff::default();
+        }
+        let reason = react(&trouble, source, channel, world);
+        world.observe(channel, reason, &trouble.to_string());
+        let until = world.now() + backoff.next(&trouble);
+        while world.now() < until && !world.stopping() {
+            source.wait(until.saturating_sub(world.now()));
+            world.observe(channel, reason, &trouble.to_string());
+        }
+    }
+    sink.close();
+    source.release();
+    Ok(())
+}
+
+/// The opening order: lock the directory, fence the predecessor, read progress. Never another.
+fn open(
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+    channel: &mut Channel,
+    world: &mut impl Surroundings,
+) -> Result<(), Trouble> {
+    source.open()?;
+    let opened = sink.open()?;
+    channel.resume(opened.committed, opened.partitions, world.now());
+    Ok(())
+}
+
+fn ship(
+    source: &mut impl Source,
+    sink: &mut impl Sink,
+    channel: &mut Channel,
+    world: &mut impl Surroundings,
+) -> Result<(), Trouble> {
+    let (mut data, mut lines): (Vec<u8>, Vec<Line>) = (vec![], vec![]);
+    loop {
+        if world.stopping() {
+            channel.stop();
+        }
+        let now = world.now();
+        match channel.next(now) {
+            Step::List { full } => match source.list(full) {
+                Ok(Some(entries)) => channel.listed(entries, now, world.now()),
+                Ok(None) => channel.unchanged(now),
+                Err(e) => channel.unlisted(e, now),
+            },
+            Step::Read(read) => match source.read(&read, &mut data) {
+                Ok(chunk) => {
+                    if let Some(records) = channel.read(&read, &chunk, &data, now, &mut lines) {
+                        sink.append(&records, &data, &lines)?;
+                    }
+                }
+                Err(FileError::Vanished) => channel.vanished(read.inode, now),
+                Err(FileError::Aside(reason, why)) => channel.set_aside(read.inode, reason, &why, now),
+            },
+            Step::Commit => {
+                let (closing, tombstones) = channel.closing(sink.flush()?);
+                sink.commit(&closing, &tombstones)?;
+                channel.committed(world.now());
+                world.observe(channel, FlowReason::Flowing, "");
+            }
+            Step::Complete(batch) => channel.completed(source.complete(&batch), world.now()),
+            Step::Wait(until) => {
+                let (reason, message) = sink.idle().unwrap_or((FlowReason::Idle, String::new()));
+                world.observe(channel, reason, &message);
+                if source.wait(until.saturating_sub(now)) {
+                    channel.hint();
+                }
+            }
+            Step::Reopen(e) => return Err(e.into()),
+            Step::Done => return Ok(()),
+        }
+    }
+}
+
+/// What a failure changes before the sink is opened again; returns the reason to show.
+fn react(
+    trouble: &Trouble,
+    source: &mut impl Source,
+    channel: &mut Channel,
+    world: &mut impl Surroundings,
+) -> FlowReason {
+    match trouble {
+        Trouble::Source(e) => e.reason,
+        Trouble::Sink(e) => {
+            world.retried();
+            match e.failure {
+                Failure::Retry | Failure::RetrySlowly => {}
+                Failure::TimedOut => channel.timed_out(),
+                Failure::Fenced => source.release(),
+                Failure::TooLarge { slot } => channel.too_large(slot, &e.message, world.now()),
+            }
+            e.reason
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the agent tells about itself: made by the loop, read by HTTP, the progress bar and the summary.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::channel::Channel;
+use super::channel::snapshot::Snapshot;
+use super::run::Surroundings;
+use crate::pipeline::report::{Backlog, FlowReason, REPORT_VERSION, Report, SetAside, Throughput, Totals};
+
+/// Rates are over this time.
+const WINDOW: Duration = Duration::from_secs(60);
+/// A snapshot looks at every file, so not more often than this.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+/// The same trouble in other words is logged again after this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// The loop may be inside one call of librdkafka for this long, and is alive all the same.
+const ALIVE: Duration = Duration::from_secs(180);
+
+/// The shared state.
+pub struct Status {
+    start: Instant,
+    started: Timestamp,
+    fixed: Fixed,
+    stop: Arc<AtomicBool>,
+    state: Mutex<State>,
+}
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    /// `<cluster>/<namespace>/<pipeline>/<agent>`.
+    pub agent: String,
+    /// Hash of the resolved pipeline.
+    pub config_hash: String,
+    /// The guarantee in force.
+    pub guarantee: String,
+}
+
+struct State {
+    snapshot: Snapshot,
+    reason: FlowReason,
+    message: String,
+    since: Timestamp,
+    heard: Duration,
+    taken: Duration,
+    logged: Duration,
+    retries: u64,
+    /// Totals at times within the window, oldest first.
+    past: VecDeque<(Duration, u64, u64)>,
+}
+
+impl Status {
+    /// Of an agent that starts now and ends when `stop` is set.
+    pub fn new(fixed: Fixed, stop: Arc<AtomicBool>) -> Self {
+        let state = State {
+            snapshot: Snapshot::default(),
+            reason: FlowReason::Starting,
+            message: String::new(),
+            since: Timestamp::now(),
+            heard: Duration::ZERO,
+            taken: Duration::ZERO,
+            logged: Duration::ZERO,
+            retries: 0,
+            past: VecDeque::new(),
+        };
+        Status { start: Instant::now(), started: Timestamp::now(), fixed, stop, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while the loop gives signs of life.
+    pub fn is_alive(&self) -> bool {
+        self.start.elapsed() < self.state().heard + ALIVE
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state().snapshot.clone()
+    }
+
+    /// The loop has ended: the last word.
+    pub fn finish(&self, snapshot: Snapshot) {
+        self.state().snapshot = snapshot;
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The report as of now.
+    pub fn report(&self) -> Report {
+        let now = self.start.elapsed();
+        let mut state = self.state();
+        state.remember(now);
+        let shot = &state.snapshot;
+        let age = |nanoseconds: i64| {
+            let seconds = (Timestamp::now().as_nanosecond() - i128::from(nanoseconds)) / 1_000_000_000;
+            u64::try_from(seconds).unwrap_or(0)
+        };
+        let second = |t: Timestamp| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        Report {
+            version: REPORT_VERSION,
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+            agent: self.fixed.agent.clone(),
+            config_hash: self.fixed.config_hash.clone(),
+            guarantee: self.fixed.guarantee.clone(),
+            flowing: state.reason.can_flow(),
+            reason: state.reason,
+            message: state.message.clone(),
+            since: second(state.since),
+            started: second(self.started),
+            last_commit: shot.totals.last_commit.and_then(|at| Some(second(self.started.checked_add(at).ok()?))),
+            throughput: state.throughput(now),
+            backlog: Backlog {
+                files: shot.backlog_files,
+                bytes: shot.backlog_bytes,
+                oldest_seconds: shot.oldest.map_or(0, age),
+            },
+            totals: Totals {
+                records: shot.totals.lines,
+                bytes: shot.totals.bytes,
+                files: shot.totals.files,
+                set_aside: shot.set_aside,
+                long_lines: shot.totals.long_lines,
+                commits: shot.totals.commits,
+                retries: state.retries,
+            },
+            set_aside: shot
+                .asides
+                .iter()
+                .map(|aside| SetAside {
+                    file: aside.name.to_string(),
+                    position: aside.position,
+                    reason: format!("{:?}", aside.reason),
+                    message: format!("{}; {}", aside.note, aside.reason.advice()),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl State {
+    /// Keeps one entry a second, and of those outside the window only the newest.
+    fn remember(&mut self, now: Duration) {
+        let totals = &self.snapshot.totals;
+        if self.past.back().is_none_or(|(at, ..)| now >= *at + Duration::from_secs(1)) {
+            self.past.push_back((now, totals.lines, totals.bytes));
+        }
+        while self.past.get(1).is_some_and(|(at, ..)| *at + WINDOW <= now) {
+            self.past.pop_front();
+        }
+    }
+
+    fn throughput(&self, now: Duration) -> Throughput {
+        let Some((at, lines, bytes)) = self.past.front() else { return Throughput::default() };
+        let seconds = (now.saturating_sub(*at)).as_secs_f64().max(1.0);
+        let rate = |total: u64, then: u64| ((total - then) as f64 / seconds).round() as u64;
+        Throughput {
+            records_per_second: rate(self.snapshot.totals.lines, *lines),
+            bytes_per_second: rate(self.snapshot.totals.bytes, *bytes),
+        }
+    }
+}
+
+impl Surroundings for Arc<Status> {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {
+        let now = self.start.elapsed();
+        let mut state = self.state();
+        state.heard = now;
+        let reason = match reason {
+            FlowReason::Idle | FlowReason::Flowing if state.snapshot.set_aside > 0 => FlowReason::FilesSetAside,
+            other => other,
+        };
+        let changed = reason != state.reason;
+        if changed || now >= state.taken + SNAPSHOT_EVERY {
+            state.snapshot = channel.snapshot();
+            state.taken = now;
+            state.remember(now);
+        }
+        if changed || (message != state.message && now >= state.logged + LOG_EVERY) {
+            log(state.reason, reason, message);
+            state.logged = now;
+        }
+        if changed {
+            state.reason = reason;
+            state.since = Timestamp::now();
+        }
+        state.message = message.to_owned();
+    }
+
+    fn retried(&mut self) {
+        self.state().retries += 1;
+    }
+}
+
+/// On transitions: trouble as a warning, its end as news, idling and flowing only when asked for.
+fn log(before: FlowReason, reason: FlowReason, message: &str) {
+    if !reason.can_flow() {
+        tracing::warn!("{reason:?}: {message}");
+    } else if before.can_flow() {
+        tracing::debug!("{reason:?}");
+    } else {
+        tracing::info!("{reason:?}: data flows");
+    }
+}

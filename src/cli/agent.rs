@@ -1,0 +1,169 @@
+//! `spoolway agent`: runs one pipeline on this machine, exactly as a pod does.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+use crate::agent::status::Status;
+use crate::agent::stop::Stop;
+use crate::agent::{Agent, Options, http};
+use crate::pipeline::quantity::TimeSpan;
+use crate::pipeline::{Judge, LogPipeline, validate};
+
+/// What to run, and as whom.
+#[derive(Debug, clap::Args)]
+pub struct AgentArgs {
+    /// File with one LogPipeline
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Ship what is there now, print a summary, and end: 0 only if all of it is committed
+    #[arg(long)]
+    pub once: bool,
+    /// Name of this agent among those of the pipeline; a successor with the same name takes over [default: the host name]
+    #[arg(long, value_name = "ID")]
+    pub agent_id: Option<String>,
+    /// Keeps clusters that share a Kafka apart
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub cluster: String,
+    /// Directory in which the agent remembers what the checkpoint topic was like
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Serve /healthz, /readyz, /metrics and /report on this address, for example 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Time to commit what is read after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
+    pub drain_timeout: Duration,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    TimeSpan(text.to_owned()).duration().map_err(str::to_owned)
+}
+
+/// Runs the agent; see the crate's exit codes.
+pub fn run(args: AgentArgs) -> ExitCode {
+    super::log::start();
+    let pipeline = match load(&args.file) {
+        Ok(pipeline) => pipeline,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("spoolway: {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    match ship(&args, &pipeline) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("spoolway: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The one pipeline of a file, valid for an agent, or everything that is wrong with it.
+fn load(file: &std::path::Path) -> Result<LogPipeline, Vec<String>> {
+    let shown = file.display().to_string().escape_debug().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| vec![format!("{shown}: {e}")])?;
+    let located = |problems: Vec<_>| problems.iter().map(|p| format!("{shown}: {p}")).collect::<Vec<_>>();
+    let mut pipelines = crate::yaml::load(&text).map_err(located)?;
+    let pipeline = match (pipelines.pop(), pipelines.len()) {
+        (Some(pipeline), 0) => pipeline,
+        (_, more) => {
+            return Err(vec![format!("{shown}: holds {} LogPipelines; an agent runs exactly one", more + 1)]);
+        }
+    };
+    let problems = validate(&pipeline, Judge::Bare);
+    if problems.is_empty() { Ok(pipeline) } else { Err(located(problems)) }
+}
+
+/// True when the job is done: always after a stop, with `--once` only when everything is committed.
+fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
+    let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
+    stop.on_signals(args.drain_timeout).context("cannot handle signals")?;
+    let options = Options {
+        cluster: args.cluster.clone(),
+        agent_id: args
+            .agent_id
+            .clone()
+            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        once: args.once,
+    };
+    if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        anyhow::bail!("--agent-id must be a name without spaces or control characters");
+    }
+    let agent = Agent::new(pipeline, &options, &stop, wakes)?;
+    let status = agent.status.clone();
+    if let Some(address) = args.http {
+        let bound = http::serve(address, status.clone()).with_context(|| format!("cannot listen on {address}"))?;
+        tracing::info!("http://{bound}/report");
+    }
+    let bar = (args.once && std::io::stderr().is_terminal()).then(|| progress_bar(status.clone()));
+    let ended = agent.run();
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    ended?;
+    if args.once {
+        return Ok(summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed)));
+    }
+    Ok(true)
+}
+
+/// What was shipped, and what was not and why. True when everything was.
+fn summary(status: &Status, stopped: bool) -> bool {
+    let shot = status.snapshot();
+    let seconds = status.elapsed().as_secs_f64();
+    println!(
+        "shipped {} files, {} lines, {} in {seconds:.1} s ({} lines/s)",
+        HumanCount(shot.totals.files),
+        HumanCount(shot.totals.lines),
+        HumanBytes(shot.totals.bytes),
+        HumanCount((shot.totals.lines as f64 / seconds) as u64),
+    );
+    for name in &shot.growing {
+        println!("{name}: still being written; shipped to its last complete line, not renamed");
+    }
+    for aside in &shot.asides {
+        println!(
+            "{}: set aside at byte {}: {:?}: {}; {}",
+            aside.name,
+            aside.position,
+            aside.reason,
+            aside.note,
+            aside.reason.advice()
+        );
+    }
+    if shot.set_aside > shot.asides.len() as u64 {
+        println!("and {} more set aside", shot.set_aside - shot.asides.len() as u64);
+    }
+    if stopped {
+        println!("stopped before the end: {} left in {} files", HumanBytes(shot.backlog_bytes), shot.backlog_files);
+    }
+    shot.set_aside == 0 && !stopped
+}
+
+/// A bar over the bytes of the backlog, drawn from the status a few times a second.
+fn progress_bar(status: Arc<Status>) -> ProgressBar {
+    let style = "{bar:40} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}";
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    let drawn = bar.clone();
+    std::thread::spawn(move || {
+        while !drawn.is_finished() {
+            let report = status.report();
+            drawn.set_length(report.totals.bytes + report.backlog.bytes);
+            drawn.set_position(report.totals.bytes);
+            drawn.set_message(report.message);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    bar
+}

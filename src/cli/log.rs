@@ -1,0 +1,17 @@
+//! Where log lines go: standard error, for people on a terminal, as JSON elsewhere (`SPOOLWAY_LOG=text|json` decides instead).
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging; `RUST_LOG` chooses what, by default what an on-call needs.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match std::env::var("SPOOLWAY_LOG").as_deref() {
+        Ok("json") => true,
+        Ok("text") => false,
+        _ => !std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if json { builder.json().flatten_event(true).init() } else { builder.compact().init() }
+}
