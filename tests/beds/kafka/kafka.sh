@@ -4,7 +4,8 @@
 #   kafka.sh fetch                                  get the jars (once for each version; nothing else here needs a network)
 #   kafka.sh start [--port P] [--nodes 1|3] [k=v ...]   prints 127.0.0.1:P; k=v are further broker settings. Uses ports P to P+2*nodes-1
 #   kafka.sh stop | wipe                            end all nodes | the same at once, and remove their data
-#   kafka.sh kill N | restart N                     kill -9 node N | start it again on its data
+#   kafka.sh kill N | restart N                     kill -9 node N | start it again on its data. After a kill -9 that takes up to
+#                                                   broker.session.timeout.ms (9000) more: set it at start where tests do it often
 #   kafka.sh status                                 one line a node
 #   kafka.sh topic NAME PARTITIONS [k=v ...]        create a topic with these settings
 #   kafka.sh topics
@@ -276,10 +277,10 @@ EOF
 }
 
 # Did the group come to the end of every partition? It committed its place when it closed. The end is that of the log, so an
-# open transaction shows as a rest.
+# open transaction shows as a rest. The long timeout: while a node is dead, asking first goes to it for some seconds.
 at_the_end() { # at_the_end GROUP TOPIC
   local table
-  table=$(run org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$(bootstrap)" --describe --group "$1" 2>&1)
+  table=$(run org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$(bootstrap)" --describe --group "$1" --timeout 60000 2>/dev/null)
   # columns: GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG ...; a partition that is empty from the start has "-" and end 0
   awk -v topic="$2" '$2 == topic { n++; if ($6 != 0 && !($6 == "-" && $5 == 0)) bad = 1 } END { exit !(n && !bad) }' <<<"$table" ||
     { echo "kafka.sh: the reader stopped before the end of $2:" >&2; echo "$table" >&2; exit 3; }
