@@ -33,6 +33,10 @@ struct Options {
     api: String,
     #[arg(long, default_value_t = 90_000)]
     inflight: u64,
+    #[arg(long, default_value_t = 2)]
+    flush_ms: i32,
+    #[arg(long, default_value_t = false)]
+    quick: bool,
     #[arg(long = "set")]
     set: Vec<String>,
     files: Vec<PathBuf>,
@@ -182,6 +186,10 @@ fn main() -> Result<()> {
             // never let the queue be full inside a batch
             let n = messages.len() as u64;
             p.poll(Duration::ZERO);
+            while o.quick && lines - p.context().delivered.load(Relaxed) + n > o.inflight {
+                p.poll(Duration::from_millis(1));
+                ensure!(p.context().failed.load(Relaxed) == 0);
+            }
             while lines - p.context().delivered.load(Relaxed) + n > o.inflight {
                 p.poll(Duration::from_millis(5));
                 ensure!(p.context().failed.load(Relaxed) == 0);
@@ -206,6 +214,7 @@ fn main() -> Result<()> {
         txn_bytes += end;
         if txn_bytes >= 64 << 20 || txn_start.is_some_and(|t| t.elapsed() >= Duration::from_secs(1)) {
             let t = Instant::now();
+            flush(&p, o.flush_ms);
             p.commit_transaction(Timeout::Never)?;
             commit_time += t.elapsed();
             txns += 1;
@@ -214,6 +223,7 @@ fn main() -> Result<()> {
         }
     }
     if txn_start.is_some() {
+        flush(&p, o.flush_ms);
         p.commit_transaction(Timeout::Never)?;
         txns += 1;
     }
@@ -231,4 +241,15 @@ fn main() -> Result<()> {
         commit_time.as_secs_f64(),
     );
     Ok(())
+}
+
+fn flush(p: &BaseProducer<Reports>, ms: i32) {
+    if ms == 0 {
+        return;
+    }
+    while unsafe { rdk::rd_kafka_flush(p.client().native_ptr(), ms) }
+        != rdk::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    {
+        p.poll(Duration::ZERO);
+    }
 }
