@@ -24,7 +24,8 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
+    fs::create_dir_all(&options.dir)
+        .with_context(|| format!("cannot make {}", options.dir.display()))?;
     let (mut lines, mut bytes) = (0_u64, 0_u64);
     for file in 0..options.files {
         let path = options.dir.join(format!("access-{file:02}.log"));

@@ -25,8 +25,14 @@ const AGENTS: &[&str] = &[
     "Mozilla/5.0 (compatible; Googlebot/2.1)",
     "curl/8.5.0",
 ];
-const REFERRERS: &[&str] = &["-", "https://shop.example/", "https://shop.example/category/garden"];
-const MONTHS: &[&str] = &["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const REFERRERS: &[&str] = &[
+    "-",
+    "https://shop.example/",
+    "https://shop.example/category/garden",
+];
+const MONTHS: &[&str] = &[
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// The lines of one file, one after the other, without an end.
 #[derive(Debug)]
@@ -43,7 +49,12 @@ impl AccessLog {
     #[must_use]
     pub fn new(seed: u64, file: u32) -> Self {
         let rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(file));
-        Self { rng, file, next: 0, clock_ms: 0 }
+        Self {
+            rng,
+            file,
+            next: 0,
+            clock_ms: 0,
+        }
     }
 
     /// Appends the next line to `out`, without a line end. Written by hand and not by `write!`: the bench needs
@@ -65,7 +76,11 @@ impl AccessLog {
         number(out, take(256));
         out.extend_from_slice(b" - - [");
         timestamp(out, self.clock_ms / 1000);
-        let method: &[u8] = if take(8) == 0 { b"] \"POST " } else { b"] \"GET " };
+        let method: &[u8] = if take(8) == 0 {
+            b"] \"POST "
+        } else {
+            b"] \"GET "
+        };
         out.extend_from_slice(method);
         out.extend_from_slice(pick(PATHS, take(PATHS.len() as u64)));
         out.extend_from_slice(b"?rid=");
