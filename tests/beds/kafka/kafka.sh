@@ -170,8 +170,8 @@ EOF
     mkdir -p "$bed/node-$i"
     write_settings "$i" "${settings[@]}"
     if [ ! -f "$bed/node-$i/data/meta.properties" ]; then
-      # One cluster id for all nodes, kept with the bed.
-      [ -f "$bed/cluster-id" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22 >"$bed/cluster-id"
+      # One cluster id for all nodes, kept with the bed: 16 bytes in base64. A leading "-" would be read as an option.
+      [ -f "$bed/cluster-id" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | sed 's/^-/A/' | cut -c 1-22 >"$bed/cluster-id"
       id=$(cat "$bed/cluster-id")
       run kafka.tools.StorageTool format -t "$id" -c "$bed/node-$i/server.properties" >"$bed/node-$i/format.log" 2>&1 ||
         { cat "$bed/node-$i/format.log" >&2; fail "cannot format node $i"; }
