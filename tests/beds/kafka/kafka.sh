@@ -112,6 +112,7 @@ EOF
 launch() {
   local dir=$bed/node-$1
   if [ -f "$dir/broker.log" ]; then mv "$dir/broker.log" "$dir/broker.log.1"; fi
+  : >"$dir/broker.log" # await may look before java has begun
   # A session of its own, no stdin, no inherited lock: the node outlives the test that started it and is ended by pid.
   setsid java "-Xms256m" "-Xmx${KAFKA_HEAP:-512m}" -Dlog4j2.configurationFile="$bed/log4j2.properties" -cp "$libs/*" \
     kafka.Kafka "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null &
@@ -289,8 +290,10 @@ at_the_end() { # at_the_end GROUP TOPIC
 reader_args() { # sets name, idle, group
   name=${1:?read TOPIC} idle=3000 group=bed-reader-$$-$RANDOM
   shift
-  if [ "${1:-}" = --timeout-ms ]; then idle=$2; fi
   shape
+  # Until the quorum has noticed a dead node (broker.session.timeout.ms), partitions and groups that it led answer nobody.
+  for node in $(seq "$nodes"); do pid_of "$node" >/dev/null || idle=15000; done
+  if [ "${1:-}" = --timeout-ms ]; then idle=$2; fi
   need_jars
   reader_settings
 }
