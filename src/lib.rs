@@ -5,6 +5,7 @@
 //! | module | what it is | may import |
 //! |---|---|---|
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
+//! | [`demo`] | realistic input for the demo and the bench | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline` |
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka` |
@@ -13,6 +14,8 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod cli;
+#[cfg(feature = "agent")]
+pub mod demo;
 #[cfg(feature = "agent")]
 pub mod kafka;
 pub mod pipeline;

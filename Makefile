@@ -1,0 +1,37 @@
+# `make help` lists the targets. Nothing is written into the clone: build output and downloads go to $(SPOOLWAY_CACHE).
+SPOOLWAY_CACHE   ?= $(HOME)/.cache/spoolway
+CARGO_TARGET_DIR ?= $(SPOOLWAY_CACHE)/target
+export SPOOLWAY_CACHE CARGO_TARGET_DIR
+
+# What compiles the agent: librdkafka and OpenSSL are built from source and linked statically.
+BUILD_TOOLS := cargo cc c++ make perl
+need        := ./scripts/need.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo beds check test bench generate
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+demo: ## ship generated logs on this machine and kill the agent on the way; ARGS=--kafka: into a real Kafka
+	@$(need) $(BUILD_TOOLS)
+	@case ' $(ARGS) ' in *' --kafka '*) $(MAKE) --no-print-directory beds ;; esac
+	cargo run --release --locked --no-default-features --features agent -- demo $(ARGS)
+
+beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
+	@tests/beds/kafka/kafka.sh fetch
+
+check: ## formatting, lints, feature walls, generated files
+	@$(need) $(BUILD_TOOLS)
+	@scripts/check.sh
+
+test: beds ## all tests, those against a real Kafka too
+	@$(need) $(BUILD_TOOLS)
+	cargo test --release --locked
+
+bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repetitions; writes bench/README.md
+	@$(need) $(BUILD_TOOLS) time
+	@bench/run.sh
+
+generate: ## write the generated files anew (none yet; golden files of tests are insta's)
+	@true

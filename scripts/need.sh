@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The one place that knows what has to be installed: need.sh TOOL...  (cargo, cmake, perl, cc, c++, make, java, mvn, time, flock)
+# As root on Debian or Ubuntu it installs what is missing; anywhere else it says in one line what to install, and fails.
+set -euo pipefail
+
+package_of() {
+  case $1 in
+    cmake | perl | make | time) echo "$1" ;;
+    cc) echo gcc ;;
+    c++) echo g++ ;;
+    java) echo default-jre-headless ;;
+    mvn) echo maven ;;
+    flock | setsid) echo util-linux ;;
+    *) echo "need.sh: it does not know the tool '$1'" >&2; exit 2 ;;
+  esac
+}
+
+# Is the tool there, in a version that will do? GNU time is asked for by path, since bash has a keyword of that name.
+have() {
+  case $1 in
+    time) [ -x /usr/bin/time ] ;;
+    java) command -v java >/dev/null && [ "$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 ] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing=() packages=()
+for tool in "$@"; do
+  have "$tool" && continue
+  # Rust comes by its own installer: a distribution's is too old for this crate.
+  [ "$tool" = cargo ] && { echo "missing: Rust 1.95 or newer; install it with rustup, then run this again" >&2; exit 1; }
+  package=$(package_of "$tool")
+  missing+=("$tool") packages+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing: ${packages[*]}" >&2
+  apt=(apt-get -q -y -o DPkg::Lock::Timeout=300)
+  export DEBIAN_FRONTEND=noninteractive
+  { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "${packages[@]}"; } >&2 </dev/null
+  for tool in "${missing[@]}"; do
+    have "$tool" || { echo "still missing after the installation: $tool (java must be 17 or newer)" >&2; exit 1; }
+  done
+else
+  echo "missing: ${missing[*]}; install them (Debian, Ubuntu: apt-get install ${packages[*]}; java must be 17 or newer), then run this again" >&2
+  exit 1
+fi
