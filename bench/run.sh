@@ -15,6 +15,7 @@ export KAFKA_BED=${KAFKA_BED:-$SPOOLWAY_CACHE/kafka-bench} KAFKA_HEAP=${KAFKA_HE
 kafka=tests/beds/kafka/kafka.sh
 corpus=$SPOOLWAY_CACHE/corpus-1-${files}x$bytes
 work=$SPOOLWAY_CACHE/bench
+load=$(cut -d' ' -f1 /proc/loadavg) # told with the table: a machine that was busy before we began gives poor figures
 
 cargo build --release --locked --bin spoolway --example loop --example corpus
 bin=$CARGO_TARGET_DIR/release
@@ -70,7 +71,7 @@ spec:
   source:
     spoolDir: {path: $spool, settleTime: 1s}
   sink:
-    kafka: {bootstrapServers: ["$bootstrap"], topic: $2, compression: $compression}
+    kafka: {bootstrapServers: ["$bootstrap"], topic: $2, compression: ${compression^}}
 EOF
   "$kafka" topic "$2" "$1"
   start=$(date +%s.%N)
@@ -135,7 +136,7 @@ machine() {
 {
   echo
   echo "$(date -u +%Y-%m-%d), $(machine), \`make bench REPS=$reps\`: $files files, $lines lines, $total bytes, $compression;"
-  echo "Kafka on the same cores; medians of $reps; every run counted exactly."
+  echo "Kafka on the same cores; medians of $reps; every run counted exactly; load average before it $load."
   echo
   echo "| | lines/s, 1 partition | CPU s/GB | RSS MiB | lines/s, 6 partitions | CPU s/GB | RSS MiB |"
   echo "|---|---|---|---|---|---|---|"

@@ -113,8 +113,9 @@ launch() {
   local dir=$bed/node-$1
   if [ -f "$dir/broker.log" ]; then mv "$dir/broker.log" "$dir/broker.log.1"; fi
   : >"$dir/broker.log" # await may look before java has begun
+  # Codecs unpack their native code into tmpdir; a killed node leaves it there, and wipe finds it here.
   # A session of its own, no stdin, no inherited lock: the node outlives the test that started it and is ended by pid.
-  setsid java "-Xms256m" "-Xmx${KAFKA_HEAP:-512m}" -Dlog4j2.configurationFile="$bed/log4j2.properties" -cp "$libs/*" \
+  setsid java "-Xms256m" "-Xmx${KAFKA_HEAP:-512m}" -Djava.io.tmpdir="$dir" -Dlog4j2.configurationFile="$bed/log4j2.properties" -cp "$libs/*" \
     kafka.Kafka "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
