@@ -106,7 +106,7 @@ fn ship(
             Step::Read(read) => match source.read(&read, &mut data) {
                 Ok(chunk) => {
                     if let Some(records) = channel.read(&read, &chunk, &data, now, &mut lines) {
-                        sink.append(&records, &data, &lines)?;
+                        sink.append(&records, &mut data, &lines)?;
                     }
                 }
                 Err(FileError::Vanished) => channel.vanished(read.inode, now),

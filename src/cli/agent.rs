@@ -118,13 +118,18 @@ fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
 /// What was shipped, and what was not and why. True when everything was.
 fn summary(status: &Status, stopped: bool) -> bool {
     let shot = status.snapshot();
-    let seconds = status.elapsed().as_secs_f64();
+    let totals = &shot.totals;
+    let shipping = match (totals.first_read, totals.last_lines) {
+        (Some(first), Some(last)) => last.saturating_sub(first).as_secs_f64(),
+        _ => 0.0,
+    };
     println!(
-        "shipped {} files, {} lines, {} in {seconds:.1} s ({} lines/s)",
-        HumanCount(shot.totals.files),
-        HumanCount(shot.totals.lines),
-        HumanBytes(shot.totals.bytes),
-        HumanCount((shot.totals.lines as f64 / seconds) as u64),
+        "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s",
+        HumanCount(totals.files),
+        HumanCount(totals.lines),
+        HumanBytes(totals.bytes),
+        status.elapsed().as_secs_f64(),
+        HumanCount(if shipping > 0.0 { (totals.lines as f64 / shipping) as u64 } else { 0 }),
     );
     for name in &shot.growing {
         println!("{name}: still being written; shipped to its last complete line, not renamed");

@@ -66,6 +66,7 @@ impl Channel {
         self.batch.committed(now);
         self.commit_now = false;
         self.tombstones.clear();
+        let lines = self.totals.lines;
         for inode in std::mem::take(&mut self.touched) {
             let Some(file) = self.files.get_mut(&inode) else { continue };
             let Some(begun) = file.begun.as_deref_mut() else { continue };
@@ -78,6 +79,9 @@ impl Channel {
             }
         }
         self.totals.last_commit = Some(now);
+        if self.totals.lines > lines {
+            self.totals.last_lines = Some(now);
+        }
         self.totals.commits += 1;
     }
 

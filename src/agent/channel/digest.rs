@@ -121,7 +121,7 @@ mod tests {
         let mut resumed = Digest::from_text(&parts.to_string()).unwrap();
         resumed.chain(b"two", &mut scratch);
         assert_eq!(whole, resumed);
-        // Golden, so that every release and `verify` agree.
-        assert_eq!(whole.to_string(), "a4b0e3a7b0a5a3f5f0d5d7e0c0b0a090");
+        // Golden, computed by another implementation of XXH3: every release and `verify` must agree.
+        assert_eq!(whole.to_string(), "76ced0edb33c614602c26a269189602a");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::digest::{Digest, FileId, Mark};
 use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, is_compressed, marks};
 use super::progress::{EndBy, Progress, VERSION};
@@ -102,8 +103,7 @@ impl Channel {
     fn chunk_of(&self, inode: Inode, now: Duration) -> Option<Read> {
         let file = self.files.get(&inode)?;
         let lookahead = self.settings.rules.lookahead();
-        let room = usize::try_from(self.batch.room()).unwrap_or(usize::MAX);
-        let body = CHUNK_BYTES.min(room).max(lookahead);
+        let body = CHUNK_BYTES.min(room(&self.batch)).max(lookahead);
         let seal = now >= file.changed + self.settings.settle;
         let read = Read { inode, name: file.name.clone(), fresh: true, head: 0, from: 0, back: 0, len: body, seal };
         Some(match &file.begun {
@@ -128,6 +128,7 @@ impl Channel {
     ) -> Option<Records> {
         lines.clear();
         let settle = self.settings.settle;
+        self.totals.first_read.get_or_insert(now);
         let file = self.files.get_mut(&read.inode)?;
         file.update(chunk.stat, now);
         if !is_same(file, read, chunk, data) {
@@ -146,8 +147,8 @@ impl Channel {
             file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
         }
         let state = file.begun.as_ref().map_or(LineState::Start, |b| b.progress.line_state);
-        let max_lines = if self.batch.room() < self.settings.rules.lookahead() as u64 { 1 } else { MAX_LINES };
-        let split = splitter::split(&data[read.back..], state, &self.settings.rules, sealed, max_lines, lines);
+        let enough = splitter::Enough { lines: MAX_LINES, bytes: room(&self.batch) };
+        let split = splitter::split(&data[read.back..], state, &self.settings.rules, sealed, enough, lines);
         self.totals.long_lines += split.long_lines;
         let records = self.advance(read, chunk, data, &split, lines, now);
         self.place(read.inode, chunk, sealed, split.more, now);
@@ -237,6 +238,11 @@ impl Channel {
         file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: true }));
         self.set(inode, Phase::Waiting);
     }
+}
+
+/// Bytes that the open transaction still takes.
+fn room(batch: &Batch) -> usize {
+    usize::try_from(batch.room()).unwrap_or(usize::MAX)
 }
 
 /// Progress of a generation of which nothing is shipped.

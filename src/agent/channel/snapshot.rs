@@ -24,6 +24,10 @@ pub struct Totals {
     pub long_lines: u64,
     /// Time of the last commit.
     pub last_commit: Option<Duration>,
+    /// When the first chunk was read.
+    pub first_read: Option<Duration>,
+    /// Time of the last commit that held lines.
+    pub last_lines: Option<Duration>,
 }
 
 /// A file that needs a person.

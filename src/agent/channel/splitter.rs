@@ -62,11 +62,20 @@ pub struct Split {
     pub state: LineState,
     /// Lines longer than `max_line` that began here.
     pub long_lines: u64,
-    /// True when it stopped at `max_lines`: there is more in the data.
+    /// True when it stopped at a limit: there is more in the data.
     pub more: bool,
 }
 
-/// Cuts `data`, which continues at `state`, into `lines` (cleared first, at most about `max_lines`).
+/// How much to cut at once; the line that reaches a limit is still whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Enough {
+    /// Lines.
+    pub lines: usize,
+    /// Bytes consumed.
+    pub bytes: usize,
+}
+
+/// Cuts `data`, which continues at `state`, into `lines` (cleared first) until it is `enough`.
 ///
 /// `last` says that the file has settled and ends here: an unterminated rest is then a line.
 pub fn split(
@@ -74,7 +83,7 @@ pub fn split(
     state: LineState,
     rules: &Rules,
     last: bool,
-    max_lines: usize,
+    enough: Enough,
     lines: &mut Vec<Line>,
 ) -> Split {
     lines.clear();
@@ -82,7 +91,7 @@ pub fn split(
     let mut at = 0;
     let mut more = false;
     loop {
-        if cutter.lines.len() >= max_lines {
+        if cutter.lines.len() >= enough.lines || at >= enough.bytes {
             more = at < data.len();
             break;
         }
@@ -101,7 +110,11 @@ pub fn split(
             at += cutter.long_prefix(at);
         } else {
             if last {
-                cutter.line(at, rest.len());
+                // Behind the last line's end there is no line, only the end of the file.
+                if !rest.is_empty() {
+                    cutter.line(at, rest.len());
+                }
+                cutter.state = LineState::Start;
                 at = data.len();
             }
             break;
@@ -174,6 +187,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ALL: Enough = Enough { lines: usize::MAX, bytes: usize::MAX };
+
     fn rules(max_line: usize, on_long_line: OnLongLine) -> Rules {
         Rules { max_line, on_long_line }
     }
@@ -185,7 +200,7 @@ mod tests {
         loop {
             let end = data.len().min(at + chunk);
             let last = end == data.len();
-            let done = split(&data[at..end], state, rules, last, usize::MAX, &mut lines);
+            let done = split(&data[at..end], state, rules, last, ALL, &mut lines);
             out.extend(lines.iter().map(|l| l.of(&data[at..end]).to_vec()));
             (at, state, long) = (at + done.consumed, done.state, long + done.long_lines);
             if last {
@@ -238,15 +253,37 @@ mod tests {
     #[test]
     fn an_unfinished_line_waits() {
         let mut lines = vec![];
-        let done = split(b"a\nb", LineState::Start, &rules(10, OnLongLine::Split), false, 9, &mut lines);
+        let done = split(b"a\nb", LineState::Start, &rules(10, OnLongLine::Split), false, ALL, &mut lines);
         assert_eq!((done.consumed, done.more, lines.len()), (2, false, 1));
     }
 
     #[test]
-    fn it_stops_at_max_lines_and_says_so() {
+    fn behind_the_last_line_end_there_is_no_empty_line() {
+        for (data, count) in [(&b"a\n"[..], 1), (b"a\n\n", 2), (b"\n", 1), (b"", 0), (b"a", 1)] {
+            let (lines, _) = cut(data, &rules(10, OnLongLine::Split), 1);
+            assert_eq!(lines.len(), count, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn it_stops_when_it_is_enough_and_says_so() {
         let mut lines = vec![];
-        let done = split(b"a\nb\nc\n", LineState::Start, &rules(10, OnLongLine::Split), false, 2, &mut lines);
+        let done = split(
+            b"a\nb\nc\n",
+            LineState::Start,
+            &rules(10, OnLongLine::Split),
+            false,
+            Enough { lines: 2, ..ALL },
+            &mut lines,
+        );
         assert_eq!((done.consumed, done.more, lines.len()), (4, true, 2));
+        let few = Enough { bytes: 3, ..ALL };
+        let done = split(b"a\nb\nc\n", LineState::Start, &rules(10, OnLongLine::Split), false, few, &mut lines);
+        assert_eq!(
+            (done.consumed, done.more, lines.len()),
+            (4, true, 2),
+            "the line that reaches the limit is whole"
+        );
     }
 
     proptest! {

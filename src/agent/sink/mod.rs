@@ -56,11 +56,12 @@ pub trait Sink {
     /// It may be called again.
     fn open(&mut self) -> Result<Opened, SinkError>;
 
-    /// Appends the lines of a chunk; a transaction is begun with the first.
+    /// Appends the lines of a chunk; a transaction is begun with the first. The sink may keep the buffer (librdkafka reads
+    /// from it until the lines are delivered) and leave another in its place.
     ///
     /// # Errors
     /// The transaction is lost: [`Sink::open`] is next.
-    fn append(&mut self, records: &Records, data: &[u8], lines: &[Line]) -> Result<(), SinkError>;
+    fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError>;
 
     /// Waits until every line is with the brokers, and tells their offsets by slot.
     ///

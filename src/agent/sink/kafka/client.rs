@@ -8,15 +8,16 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::deliveries::Deliveries;
 use super::failure::{Doing, Names, code_of, judge, judge_code};
+use super::lend::{Context, Lender};
 use super::{Checkpoint, Cluster, Producer, Topics, topics};
-use crate::agent::channel::progress::Run;
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
 use crate::agent::sink::{Failure, SinkError};
@@ -24,8 +25,6 @@ use crate::kafka;
 use crate::pipeline::KafkaSink as Spec;
 use crate::pipeline::report::FlowReason;
 
-/// Slot of records that are our own: progress, segments, receipts.
-const OWN: usize = usize::MAX;
 /// The agent looks whether it is to stop at least this often.
 const SLICE: Duration = Duration::from_millis(500);
 /// Longest wait for the last stable offset: a neighbour's longest transaction, the coordinator's 10 s, and some.
@@ -240,9 +239,9 @@ impl Cluster for Brokers {
 
     fn producer(&mut self) -> Result<Transactional, SinkError> {
         let context = Context::default();
-        let (heard, deliveries) = (context.heard.clone(), context.deliveries.clone());
+        let heard = context.heard.clone();
         let config = kafka::producer(&self.spec, &self.agent, &self.transactional_id, self.max_line);
-        let producer: BaseProducer<Context> = self.client(&config, context)?;
+        let producer: BaseProducer<Context> = self.client(&config, context.clone())?;
         let init = |time: Duration| {
             let result = producer.init_transactions(time);
             producer.poll(Duration::ZERO); // brings what was heard of the connections
@@ -251,7 +250,8 @@ impl Cluster for Brokers {
         self.patiently(init, kafka::TRANSACTION_TIMEOUT * 2)
             .map_err(|e| judge(&e, Doing::Init, &self.names, heard.last().as_ref()))?;
         heard.set(None);
-        Ok(Transactional { producer, names: self.names.clone(), topic: self.topic.clone(), deliveries, heard })
+        let lender = Lender::new(producer);
+        Ok(Transactional { lender, context, names: self.names.clone(), topic: self.topic.clone() })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
@@ -276,124 +276,52 @@ impl Cluster for Brokers {
     }
 }
 
-/// What delivery reports told of the open transaction.
-#[derive(Debug, Default)]
-struct Deliveries {
-    slots: Vec<Delivered>,
-    failed: Option<(usize, Code)>,
-}
-
-impl Deliveries {
-    fn add(&mut self, slot: usize, partition: i32, offset: i64) {
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, Vec::new);
-        }
-        let runs = &mut self.slots[slot];
-        // A batch that the broker knew already counts as delivered, but its offset is not told (it is negative then).
-        let offset = (offset >= 0).then_some(offset);
-        let last = runs.iter_mut().rev().find(|run| run.partition == partition);
-        match (last, offset) {
-            (Some(run), Some(at)) if run.first.is_some_and(|first| first + run.count as i64 == at) => {
-                run.count += 1
-            }
-            (Some(Run { first: None, count, .. }), None) => *count += 1,
-            _ => runs.push(Run { partition, first: offset, count: 1 }),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Context {
-    heard: Heard,
-    deliveries: Arc<Mutex<Deliveries>>,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        self.heard.log(level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, said: &str) {
-        self.heard.error(error, said);
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
-        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(message) if slot != OWN => deliveries.add(slot, message.partition(), message.offset()),
-            Ok(_) => {}
-            Err((error, _)) => {
-                // The first cause; what follows is fallout.
-                deliveries.failed.get_or_insert((slot, code_of(error).unwrap_or(Code::Fail)));
-            }
-        }
-    }
-}
-
 /// A producer that has its transactional id to itself.
 pub struct Transactional {
-    producer: BaseProducer<Context>,
+    lender: Lender,
+    context: Context,
     names: Names,
     topic: String,
-    deliveries: Arc<Mutex<Deliveries>>,
-    heard: Heard,
 }
 
 impl Transactional {
     fn judge(&self, error: &KafkaError, doing: Doing) -> SinkError {
-        self.producer.poll(Duration::ZERO);
-        self.delivery_failure().unwrap_or_else(|| judge(error, doing, &self.names, self.heard.last().as_ref()))
+        self.lender.producer().poll(Duration::ZERO);
+        let heard = self.context.heard.last();
+        self.delivery_failure().unwrap_or_else(|| judge(error, doing, &self.names, heard.as_ref()))
     }
 
     /// What a delivery report said is closer to the cause than what the next call says.
     fn delivery_failure(&self) -> Option<SinkError> {
-        let (slot, code) = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).failed?;
-        if code == Code::MessageSizeTooLarge && slot != OWN {
-            let message = format!("a record is too large for topic {}", self.topic);
-            let failure = Failure::TooLarge { slot: slot as u32 };
-            return Some(SinkError { failure, reason: FlowReason::FilesSetAside, message });
-        }
-        let doing = Doing::Sending(&self.topic);
-        Some(judge_code(code, &code.to_string(), doing, &self.names, self.heard.last().as_ref()))
+        let (slot, code) = self.context.deliveries().failure()?;
+        Some(self.judge_delivery(slot, code))
     }
 
-    /// Sends, and waits while the queue is full.
-    fn send(&self, mut record: BaseRecord<'_, [u8], [u8], usize>, topic: &str) -> Result<(), SinkError> {
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(1));
-                    if let Some(failure) = self.delivery_failure() {
-                        return Err(failure);
-                    }
-                    record = back;
-                }
-                Err((error, _)) => return Err(self.judge(&error, Doing::Sending(topic))),
-            }
+    fn judge_delivery(&self, slot: Option<u32>, code: Code) -> SinkError {
+        if let (Code::MessageSizeTooLarge, Some(slot)) = (code, slot) {
+            let message = format!("a record is too large for topic {}", self.topic);
+            return SinkError { failure: Failure::TooLarge { slot }, reason: FlowReason::FilesSetAside, message };
         }
+        let heard = self.context.heard.last();
+        judge_code(code, &code.to_string(), Doing::Sending(&self.topic), &self.names, heard.as_ref())
     }
 }
 
 impl Producer for Transactional {
     fn begin(&mut self) -> Result<(), SinkError> {
-        *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner) = Deliveries::default();
-        self.producer.begin_transaction().map_err(|e| self.judge(&e, Doing::Begin))
+        *self.context.deliveries() = Deliveries::default();
+        self.lender.producer().begin_transaction().map_err(|e| self.judge(&e, Doing::Begin))
     }
 
-    fn lines(&mut self, to: &Records, body: &[u8], lines: &[Line]) -> Result<(), SinkError> {
-        for line in lines {
-            let record = BaseRecord::with_opaque_to(&to.topic, to.slot as usize)
-                .partition(to.partition)
-                .payload(line.of(body));
-            self.send(record, &to.topic)?;
+    fn lines(&mut self, to: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {
+        // A chunk far smaller than its buffer is copied, or many small files would hold much more memory than bytes.
+        let lent = if data.len() < data.capacity() / 2 { data.as_slice().to_vec() } else { std::mem::take(data) };
+        let sent = self.lender.send(&to.topic, to.partition, to.slot, lent, to.back, lines);
+        self.lender.producer().poll(Duration::ZERO);
+        match self.delivery_failure() {
+            Some(failure) => Err(failure),
+            None => sent.map_err(|code| self.judge_delivery(Some(to.slot), code)),
         }
-        self.producer.poll(Duration::ZERO);
-        self.delivery_failure().map_or(Ok(()), Err)
     }
 
     fn record(
@@ -403,30 +331,42 @@ impl Producer for Transactional {
         key: &str,
         value: Option<&[u8]>,
     ) -> Result<(), SinkError> {
-        let mut record = BaseRecord::with_opaque_to(topic, OWN).key(key.as_bytes());
+        let mut record = BaseRecord::with_opaque_to(topic, 0).key(key.as_bytes());
         record.partition = partition;
         record.payload = value;
-        self.send(record, topic)
+        loop {
+            match self.lender.producer().send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    self.lender.producer().poll(Duration::from_millis(1));
+                    if let Some(failure) = self.delivery_failure() {
+                        return Err(failure);
+                    }
+                    record = back;
+                }
+                Err((error, _)) => return Err(self.judge(&error, Doing::Sending(topic))),
+            }
+        }
     }
 
     fn flush(&mut self) -> Result<Vec<Delivered>, SinkError> {
-        // Messages time out by themselves (`message.timeout.ms` is the transaction's timeout), so this ends.
-        self.producer.flush(Timeout::Never).map_err(|e| self.judge(&e, Doing::Sending(&self.topic)))?;
-        if let Some(failure) = self.delivery_failure() {
-            return Err(failure);
+        self.lender.flush().map_err(|e| self.judge(&e, Doing::Sending(&self.topic)))?;
+        match self.delivery_failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.context.deliveries().take()),
         }
-        Ok(std::mem::take(&mut self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).slots))
     }
 
     fn commit(&mut self) -> Result<(), SinkError> {
+        self.flush()?; // progress and receipts
         // librdkafka: any other time-out may leave it out of step with the coordinator.
-        self.producer.commit_transaction(Timeout::Never).map_err(|e| self.judge(&e, Doing::Commit))?;
-        self.heard.set(None);
+        self.lender.producer().commit_transaction(Timeout::Never).map_err(|e| self.judge(&e, Doing::Commit))?;
+        self.context.heard.set(None);
         Ok(())
     }
 
     fn idle(&mut self) -> Option<(FlowReason, String)> {
-        self.producer.poll(Duration::ZERO);
-        self.heard.last()
+        self.lender.producer().poll(Duration::ZERO);
+        self.context.heard.last()
     }
 }

@@ -10,7 +10,9 @@
 //!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
 
 pub mod client;
+mod deliveries;
 pub mod failure;
+mod lend;
 pub mod topics;
 
 use std::time::Duration;
@@ -82,11 +84,11 @@ pub trait Producer {
     /// See [`failure`].
     fn begin(&mut self) -> Result<(), SinkError>;
 
-    /// Appends lines; waits where the queue is full.
+    /// Appends lines; waits where the queue is full. It may keep the buffer and leave another in its place.
     ///
     /// # Errors
     /// See [`failure`].
-    fn lines(&mut self, to: &Records, body: &[u8], lines: &[Line]) -> Result<(), SinkError>;
+    fn lines(&mut self, to: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError>;
 
     /// Appends one record of our own; `None` as value removes the key.
     ///
@@ -196,9 +198,9 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         Ok(Opened { committed, partitions: topics.partitions })
     }
 
-    fn append(&mut self, records: &Records, data: &[u8], lines: &[Line]) -> Result<(), SinkError> {
+    fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {
         self.begin()?;
-        self.on_producer(|p| p.lines(records, &data[records.back..], lines))
+        self.on_producer(|p| p.lines(records, data, lines))
     }
 
     fn flush(&mut self) -> Result<Vec<Delivered>, SinkError> {
