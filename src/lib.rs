@@ -11,6 +11,8 @@
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka` |
 //! | [`cli`] | the command line | everything |
 
+#![deny(missing_docs, unsafe_code)]
+
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod cli;
