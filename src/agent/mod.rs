@@ -29,6 +29,8 @@ pub struct Options {
     pub cluster: String,
     /// `<agent>` of the transactional id (`--agent-id`).
     pub agent_id: String,
+    /// Where to remember what the checkpoint topic was like (`--state-dir`).
+    pub state_dir: Option<std::path::PathBuf>,
     /// Ship what is there now, then end.
     pub once: bool,
 }
@@ -59,6 +61,7 @@ impl Agent {
             agent: options.agent_id.clone(),
             checkpoint_topic: delivery.checkpoint_topic(namespace),
             receipt_topic: delivery.receipt_topic(namespace),
+            state_dir: options.state_dir.clone(),
         };
         let brokers = Brokers::new(kafka, &identity, &names, spool.max_line_bytes(), stop.flag());
         let directory = source::spooldir::Settings {

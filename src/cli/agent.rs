@@ -31,7 +31,7 @@ pub struct AgentArgs {
     /// Keeps clusters that share a Kafka apart
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub cluster: String,
-    /// Directory in which the agent remembers what the checkpoint topic was like
+    /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Serve /healthz, /readyz, /metrics and /report on this address, for example 127.0.0.1:8080
@@ -92,6 +92,7 @@ fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
             .agent_id
             .clone()
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        state_dir: args.state_dir.clone(),
         once: args.once,
     };
     if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {

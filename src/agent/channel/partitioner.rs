@@ -45,7 +45,7 @@ impl Deal {
     }
 
     /// The partition for one more file.
-    pub fn next(&mut self) -> i32 {
+    pub fn deal(&mut self) -> i32 {
         let dealt = self.next % self.count;
         self.next = self.next.wrapping_add(1) & 0x7fff_ffff;
         self.fixed.unwrap_or(dealt as i32)
@@ -75,11 +75,11 @@ mod tests {
     fn files_are_dealt_round_and_a_fixed_partition_wins() {
         let mut deal = Deal::new(None, "node-1");
         deal.count(3);
-        let mut dealt: Vec<i32> = (0..6).map(|_| deal.next()).collect();
+        let mut dealt: Vec<i32> = (0..6).map(|_| deal.deal()).collect();
         assert_eq!(dealt[..3], dealt[3..]);
         dealt.truncate(3);
         dealt.sort_unstable();
         assert_eq!(dealt, [0, 1, 2]);
-        assert_eq!(Deal::new(Some(7), "node-1").next(), 7);
+        assert_eq!(Deal::new(Some(7), "node-1").deal(), 7);
     }
 }

@@ -143,7 +143,7 @@ impl Channel {
         let settled = read.seal && now >= file.changed + settle;
         let sealed = settled && chunk.end && matches!(chunk.writer, Writer::None | Writer::Unknown);
         if file.begun.is_none() {
-            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, self.deal.next());
+            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, self.deal.deal());
             file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
         }
         let state = file.begun.as_ref().map_or(LineState::Start, |b| b.progress.line_state);

@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::deliveries::Deliveries;
 use super::failure::{Doing, Names, code_of, judge, judge_code};
 use super::lend::{Context, Lender};
+use super::pin::Pin;
 use super::{Checkpoint, Cluster, Producer, Topics, topics};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
@@ -90,6 +91,7 @@ pub struct Brokers {
     pub(super) checkpoint_topic: String,
     pub(super) receipt_topic: String,
     pub(super) fixed_partition: Option<i32>,
+    pub(super) pin: Option<Pin>,
 }
 
 impl Brokers {
@@ -114,6 +116,7 @@ impl Brokers {
             checkpoint_topic: settings.checkpoint_topic.clone(),
             receipt_topic: settings.receipt_topic.clone(),
             fixed_partition: spec.partition,
+            pin: settings.state_dir.as_deref().map(|dir| Pin::new(dir, &settings.transactional_id)),
         }
     }
 

@@ -11,8 +11,10 @@
 
 pub mod client;
 mod deliveries;
+mod describe;
 pub mod failure;
 mod lend;
+pub mod pin;
 pub mod topics;
 
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Settings {
     pub checkpoint_topic: String,
     /// Topic of segments and receipts (`delivery.receiptTopic`).
     pub receipt_topic: String,
+    /// Where to remember what the checkpoint topic was like (`--state-dir`); unset: it is not checked.
+    pub state_dir: Option<std::path::PathBuf>,
 }
 
 /// What [`Cluster::prepare`] found.

@@ -6,9 +6,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::Topics;
 use super::client::{Brokers, Heard};
 use super::failure::{Doing, judge, judge_code};
+use super::pin::Pinned;
+use super::{Topics, describe};
 use crate::agent::sink::{Failure, SinkError};
 use crate::pipeline::report::FlowReason;
 
@@ -77,6 +78,11 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
         if i == 0 {
             checkpoint_partitions = found.0.unwrap_or(0);
         }
+    }
+    if let Some(pin) = &brokers.pin {
+        let topic = brokers.checkpoint_topic.clone();
+        let topic_id = describe::topic_id(&client, &topic, ANSWER);
+        pin.check(&Pinned { topic, topic_id, partitions: checkpoint_partitions })?;
     }
     Ok(Topics { partitions, checkpoint_partitions })
 }
