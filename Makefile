@@ -8,10 +8,14 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo beds check test bench generate
+.PHONY: help build demo beds check test bench generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
+	@$(need) $(BUILD_TOOLS)
+	cargo build --release --locked
 
 demo: ## ship generated logs on this machine and kill the agent on the way; ARGS=--kafka: into a real Kafka
 	@$(need) $(BUILD_TOOLS)

@@ -57,6 +57,21 @@ impl Pin {
         }
     }
 
+    /// The topic does not exist: fine as long as none is remembered.
+    ///
+    /// # Errors
+    /// Progress was kept in it.
+    pub fn check_absent(&self, topic: &str) -> Result<(), SinkError> {
+        if !self.0.exists() {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "checkpoint topic {topic}, in which progress was kept, does not exist any more; starting without it would ship again \
+             what was shipped. Bring the topic back, or, to accept that, delete {}",
+            self.0.display()
+        )))
+    }
+
     fn write(&self, found: &Pinned) -> std::io::Result<()> {
         let directory = self.0.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory)?;
@@ -109,7 +124,9 @@ mod tests {
             assert_eq!(refused.reason, FlowReason::CheckpointTopicChanged);
             assert!(refused.message.contains("then c with id A and 50 partitions, now c with id"), "{refused}");
         }
+        assert!(pin.check_absent("c").is_err(), "a topic that held progress is not made anew");
         std::fs::remove_file(&pin.0).unwrap();
+        pin.check_absent("c").unwrap();
         pin.check(&topic(Some("B"), 50)).unwrap();
     }
 }

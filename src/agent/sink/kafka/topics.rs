@@ -71,6 +71,9 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     for (i, topic) in [&brokers.checkpoint_topic, &brokers.receipt_topic].into_iter().enumerate() {
         let mut found = partitions_of(brokers, &client, &heard, topic)?;
         if found.0.is_none() {
+            if let (0, Some(pin)) = (i, &brokers.pin) {
+                pin.check_absent(topic)?;
+            }
             let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
             create(brokers, own, found.1)?;
             found.0 = Some(own.partitions as u32);
