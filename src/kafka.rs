@@ -1,4 +1,4 @@
-//! The one place that turns a pipeline's settings into librdkafka's. Pure but for reading Secrets, which comes with TLS and SASL.
+//! The one place that turns a pipeline's settings into librdkafka's. Pure but for reading Secrets, anew each time: they rotate.
 //!
 //! What carries the guarantee is set here and cannot be overridden: `pipeline::properties` refuses those names.
 
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use crate::pipeline::sink::SaslMechanism;
 use crate::pipeline::{Compression, KafkaSink};
+use crate::secrets::{SecretError, Secrets};
 
 /// `transaction.timeout.ms`: a dead agent holds up every `read_committed` reader for this long, plus up to 10 s.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -14,7 +16,7 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 const QUEUE_KBYTES: u64 = 32 * 1024;
 
 /// What every client of a pipeline's brokers shares.
-fn base(sink: &KafkaSink, agent: &str) -> ClientConfig {
+fn base(sink: &KafkaSink, agent: &str, secrets: &Secrets) -> Result<ClientConfig, SecretError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", sink.bootstrap_servers.join(","))
@@ -23,12 +25,53 @@ fn base(sink: &KafkaSink, agent: &str) -> ClientConfig {
         .set("enable.metrics.push", "false") // nothing leaves unasked
         .set("socket.keepalive.enable", "true")
         .set("reconnect.backoff.max.ms", "5000");
-    config
+    secure(&mut config, sink, secrets)?;
+    Ok(config)
+}
+
+/// TLS and SASL. The brokers' host names are always checked (librdkafka's default).
+fn secure(config: &mut ClientConfig, sink: &KafkaSink, secrets: &Secrets) -> Result<(), SecretError> {
+    let protocol = match (&sink.tls, &sink.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &sink.tls {
+        if let Some((secret, key)) = tls.ca() {
+            config.set("ssl.ca.pem", secrets.text(secret, key)?);
+        }
+        if let Some(client) = &tls.client_certificate_secret {
+            let (certificate, key) = secrets.certificate(&client.name)?;
+            config.set("ssl.certificate.pem", certificate).set("ssl.key.pem", key);
+        }
+    }
+    if let Some(sasl) = &sink.sasl {
+        let (secret, key) = sasl.password();
+        let mechanism = match sasl.mechanism {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        config.set("sasl.mechanism", mechanism).set("sasl.username", &sasl.username);
+        config.set("sasl.password", secrets.text(secret, key)?);
+    }
+    Ok(())
 }
 
 /// The transactional producer (KIP-98). `transactional.id` turns on idempotence and `acks=all`.
-pub fn producer(sink: &KafkaSink, agent: &str, transactional_id: &str, max_line: u64) -> ClientConfig {
-    let mut config = base(sink, agent);
+///
+/// # Errors
+/// A Secret is missing or unusable.
+pub fn producer(
+    sink: &KafkaSink,
+    agent: &str,
+    secrets: &Secrets,
+    transactional_id: &str,
+    max_line: u64,
+) -> Result<ClientConfig, SecretError> {
+    let mut config = base(sink, agent, secrets)?;
     config
         .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
@@ -43,12 +86,20 @@ pub fn producer(sink: &KafkaSink, agent: &str, transactional_id: &str, max_line:
     for (name, value) in sink.properties.iter().flatten() {
         config.set(name, value);
     }
-    config
+    Ok(config)
 }
 
 /// A consumer that is assigned partitions and commits nothing; `isolation` is `read_committed` or `read_uncommitted`.
-pub fn consumer(sink: &KafkaSink, agent: &str, isolation: &str) -> ClientConfig {
-    let mut config = base(sink, agent);
+///
+/// # Errors
+/// A Secret is missing or unusable.
+pub fn consumer(
+    sink: &KafkaSink,
+    agent: &str,
+    secrets: &Secrets,
+    isolation: &str,
+) -> Result<ClientConfig, SecretError> {
+    let mut config = base(sink, agent, secrets)?;
     config
         // An assigned partition needs no group, but librdkafka wants a name, and asks for its coordinator.
         .set("group.id", format!("spoolway/{agent}"))
@@ -58,12 +109,15 @@ pub fn consumer(sink: &KafkaSink, agent: &str, isolation: &str) -> ClientConfig 
         .set("enable.partition.eof", "true")
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.message.max.bytes", "1048576");
-    config
+    Ok(config)
 }
 
 /// A client that only asks for metadata and makes topics.
-pub fn admin(sink: &KafkaSink, agent: &str) -> ClientConfig {
-    base(sink, agent)
+///
+/// # Errors
+/// A Secret is missing or unusable.
+pub fn admin(sink: &KafkaSink, agent: &str, secrets: &Secrets) -> Result<ClientConfig, SecretError> {
+    base(sink, agent, secrets)
 }
 
 fn codec(compression: Compression) -> &'static str {

@@ -7,8 +7,9 @@
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
 //! | [`demo`] | realistic input for the demo and the bench | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
-//! | [`kafka`] | settings → librdkafka's configuration | `pipeline` |
-//! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka` |
+//! | [`secrets`] | Secrets as files | nothing of ours |
+//! | [`kafka`] | settings → librdkafka's configuration | `pipeline`, `secrets` |
+//! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka`, `secrets` |
 //! | [`cli`] | the command line | everything |
 
 #![deny(missing_docs, unsafe_code)]
@@ -21,4 +22,6 @@ pub mod demo;
 #[cfg(feature = "agent")]
 pub mod kafka;
 pub mod pipeline;
+#[cfg(feature = "agent")]
+pub mod secrets;
 pub mod yaml;

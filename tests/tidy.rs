@@ -14,14 +14,15 @@ const FUNCTION_LINES: usize = 70;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent::channel", &["agent::channel", "agent::source", "pipeline"]),
     ("agent::source", &["agent::source", "agent::channel", "pipeline"]),
-    ("agent::sink", &["agent::sink", "agent::channel", "kafka", "pipeline"]),
+    ("agent::sink", &["agent::sink", "agent::channel", "kafka", "pipeline", "secrets"]),
     ("agent", &["agent", "kafka", "pipeline"]),
     ("cli", &["agent", "cli", "demo", "pipeline", "yaml"]),
     ("demo", &["agent", "demo", "pipeline", "yaml"]),
-    ("kafka", &["pipeline"]),
+    ("kafka", &["pipeline", "secrets"]),
     ("lib", &[]),
     ("main", &[]),
     ("pipeline", &["pipeline"]),
+    ("secrets", &[]),
     ("yaml", &["pipeline", "yaml"]),
 ];
 

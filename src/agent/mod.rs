@@ -31,6 +31,8 @@ pub struct Options {
     pub agent_id: String,
     /// Where to remember what the checkpoint topic was like (`--state-dir`).
     pub state_dir: Option<std::path::PathBuf>,
+    /// Where Secrets are: `<dir>/<secret>/<key>` (`--secrets`).
+    pub secrets: Option<std::path::PathBuf>,
     /// Ship what is there now, then end.
     pub once: bool,
 }
@@ -62,6 +64,7 @@ impl Agent {
             checkpoint_topic: delivery.checkpoint_topic(namespace),
             receipt_topic: delivery.receipt_topic(namespace),
             state_dir: options.state_dir.clone(),
+            secrets: options.secrets.clone(),
         };
         let brokers = Brokers::new(kafka, &identity, &names, spool.max_line_bytes(), stop.flag());
         let directory = source::spooldir::Settings {

@@ -34,6 +34,9 @@ pub struct AgentArgs {
     /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Directory with the pipeline's Secrets, DIR/<secret>/<key>, mode 0600
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
     /// Serve /healthz, /readyz, /metrics and /report on this address, for example 127.0.0.1:8080
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
@@ -93,6 +96,7 @@ fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
             .clone()
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
         state_dir: args.state_dir.clone(),
+        secrets: args.secrets.clone(),
         once: args.once,
     };
     if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {

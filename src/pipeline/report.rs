@@ -14,6 +14,8 @@ pub enum FlowReason {
     KafkaUnavailable,
     /// The brokers refuse the credentials, or TLS fails.
     AuthenticationFailed,
+    /// A Secret that the pipeline names is missing or unusable.
+    SecretMissing,
     /// An ACL is missing.
     MissingGrant,
     /// A topic, or a partition that the pipeline names, does not exist.

@@ -3,8 +3,7 @@
 //! Pure. Two tables; a row goes when the agent learns the thing, and nothing else has to change.
 
 use super::{
-    Completion, ConsumeOrder, DecodeErrorPolicy, Guarantee, KafkaSink, LogPipeline, OnLongLine, Partitioner,
-    Problem, SpoolDir,
+    Completion, ConsumeOrder, DecodeErrorPolicy, Guarantee, KafkaSink, LogPipeline, Partitioner, Problem, SpoolDir,
 };
 
 /// Members of unions that have no types yet: the union's path, the member, what to use.
@@ -40,16 +39,9 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.decode_error_policy() != DecodeErrorPolicy::Fail),
         "leave it out: bytes pass unchanged",
     ),
-    ("spec.source.spoolDir.onLongLine", |p| dir(p, |d| d.on_long_line() != OnLongLine::Split), "use Split"),
     ("spec.source.spoolDir.headers", |p| dir(p, |d| d.headers.is_some()), "leave it out"),
     ("spec.sink.kafka.partitioner", |p| kafka(p, |k| k.partitioner() != Partitioner::File), "use File"),
     ("spec.sink.kafka.key", |p| kafka(p, |k| k.key.is_some()), "leave it out"),
-    (
-        "spec.sink.kafka.tls",
-        |p| kafka(p, |k| k.tls.is_some()),
-        "leave it out, and use a listener without encryption",
-    ),
-    ("spec.sink.kafka.sasl", |p| kafka(p, |k| k.sasl.is_some()), "leave it out, and use a listener without login"),
     ("spec.delivery.guarantee", |p| p.delivery().guarantee() != Guarantee::ExactlyOnce, "use ExactlyOnce"),
 ];
 

@@ -7,6 +7,7 @@
 #   kafka.sh kill N | restart N                     kill -9 node N | start it again on its data. After a kill -9 that takes up to
 #                                                   broker.session.timeout.ms (9000) more: set it at start where tests do it often
 #   kafka.sh status                                 one line a node
+#   kafka.sh bootstrap                              the brokers' addresses
 #   kafka.sh topic NAME PARTITIONS [k=v ...]        create a topic with these settings
 #   kafka.sh topics
 #   kafka.sh read TOPIC [--timeout-ms N]            Kafka's console consumer, read_committed, from the beginning to the end:
@@ -329,6 +330,7 @@ case $command in
   kill) kill_node "$@" ;;
   restart) restart_node "$@" ;;
   status) status ;;
+  bootstrap) shape; bootstrap ;;
   topic) topic "$@" ;;
   topics) topics ;;
   read) read_topic "$@" ;;

@@ -1,81 +1,35 @@
 //! librdkafka behind the traits of [`super`]. I/O, on the one plain thread of the loop: its transactional calls block.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::util::Timeout;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::deliveries::Deliveries;
 use super::failure::{Doing, Names, code_of, judge, judge_code};
+use super::heard::Heard;
 use super::lend::{Context, Lender};
 use super::pin::Pin;
-use super::{Checkpoint, Cluster, Producer, Topics, topics};
+use super::{Checkpoint, Cluster, Producer, Topics, checkpoints, topics};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
 use crate::agent::sink::{Failure, SinkError};
 use crate::kafka;
 use crate::pipeline::KafkaSink as Spec;
 use crate::pipeline::report::FlowReason;
+use crate::secrets::{SecretError, Secrets};
 
 /// The agent looks whether it is to stop at least this often.
-const SLICE: Duration = Duration::from_millis(500);
-/// Longest wait for the last stable offset: a neighbour's longest transaction, the coordinator's 10 s, and some.
-const STABLE: Duration = Duration::from_secs(45);
+pub(super) const SLICE: Duration = Duration::from_millis(500);
 
-/// The last bad thing a client said of its connections.
-#[derive(Debug, Clone, Default)]
-pub struct Heard(Arc<Mutex<Option<(FlowReason, String)>>>);
-
-impl Heard {
-    /// What it was.
-    pub fn last(&self) -> Option<(FlowReason, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, heard: Option<(FlowReason, String)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
-    }
-}
-
-impl ClientContext for Heard {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        // What matters comes back as an error of a call; the rest is for debugging.
-        tracing::debug!(target: "librdkafka", ?level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, said: &str) {
-        tracing::debug!(target: "librdkafka", "{error}: {said}");
-        let reason = match code_of(&error) {
-            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
-                FlowReason::AuthenticationFailed
-            }
-            Some(Code::BrokerTransportFailure | Code::Resolve | Code::AllBrokersDown) => {
-                FlowReason::KafkaUnavailable
-            }
-            _ => return,
-        };
-        // "all brokers are down" says less than the reason of the one before it.
-        if code_of(&error) != Some(Code::AllBrokersDown) || self.last().is_none() {
-            self.set(Some((reason, tidy(said))));
-        }
-    }
-}
-
-impl ConsumerContext for Heard {}
-
-/// Without librdkafka's own decoration: what, where, why.
-fn tidy(said: &str) -> String {
-    let text = said.split(" (after ").next().unwrap_or(said);
-    text.rsplit_once("]: ").map_or(text, |(_, rest)| rest).trim().to_owned()
+fn missing(error: SecretError) -> SinkError {
+    SinkError { failure: Failure::Retry, reason: FlowReason::SecretMissing, message: error.to_string() }
 }
 
 /// The brokers of a pipeline, as one agent sees them.
@@ -84,6 +38,7 @@ pub struct Brokers {
     agent: String,
     transactional_id: String,
     max_line: u64,
+    secrets: Secrets,
     stop: Arc<AtomicBool>,
     start: Instant,
     pub(super) names: Names,
@@ -104,6 +59,7 @@ impl Brokers {
             agent: agent.to_owned(),
             transactional_id: settings.transactional_id.clone(),
             max_line,
+            secrets: Secrets::new(settings.secrets.clone()),
             stop,
             start: Instant::now(),
             names: Names {
@@ -120,8 +76,8 @@ impl Brokers {
         }
     }
 
-    pub(super) fn admin_config(&self) -> ClientConfig {
-        kafka::admin(&self.spec, &self.agent)
+    pub(super) fn admin_config(&self) -> Result<ClientConfig, SinkError> {
+        kafka::admin(&self.spec, &self.agent, &self.secrets).map_err(missing)
     }
 
     pub(super) fn client<T, C>(&self, config: &ClientConfig, context: C) -> Result<T, SinkError>
@@ -136,8 +92,21 @@ impl Brokers {
         })
     }
 
-    /// Calls again what timed out in a slice of `time`, until it is over or the agent is to stop.
-    pub(super) fn patiently<T>(&self, call: impl Fn(Duration) -> KafkaResult<T>, time: Duration) -> KafkaResult<T> {
+    pub(super) fn consumer_config(&self, isolation: &str) -> Result<ClientConfig, SinkError> {
+        kafka::consumer(&self.spec, &self.agent, &self.secrets, isolation).map_err(missing)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Calls again what timed out in a slice of `time`, until it is over, the credentials are refused, or the agent is to stop.
+    pub(super) fn patiently<T>(
+        &self,
+        call: impl Fn(Duration) -> KafkaResult<T>,
+        heard: &Heard,
+        time: Duration,
+    ) -> KafkaResult<T> {
         let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -150,7 +119,8 @@ impl Brokers {
                 ),
                 Ok(_) => false,
             };
-            if !again || left.is_zero() || self.stop.load(Ordering::Relaxed) {
+            let refused = heard.last().is_some_and(|(reason, _)| reason == FlowReason::AuthenticationFailed);
+            if !again || refused || left.is_zero() || self.is_stopping() {
                 return result;
             }
             if left > SLICE {
@@ -158,78 +128,6 @@ impl Brokers {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
-    }
-
-    /// The high watermark is the end of everything written; under `read_committed` the same question gives the last stable offset.
-    fn end_of(
-        &self,
-        partition: i32,
-        isolation: &str,
-        heard: &Heard,
-    ) -> Result<(BaseConsumer<Heard>, i64), SinkError> {
-        let config = kafka::consumer(&self.spec, &self.agent, isolation);
-        let consumer: BaseConsumer<Heard> = self.client(&config, heard.clone())?;
-        let end = self.watermark(&consumer, partition, heard)?;
-        Ok((consumer, end))
-    }
-
-    fn watermark(&self, consumer: &BaseConsumer<Heard>, partition: i32, heard: &Heard) -> Result<i64, SinkError> {
-        let topic = &self.checkpoint_topic;
-        let answer =
-            self.patiently(|time| consumer.fetch_watermarks(topic, partition, time), Duration::from_secs(10));
-        answer
-            .map(|(_, high)| high)
-            .map_err(|e| judge(&e, Doing::Progress(topic), &self.names, heard.last().as_ref()))
-    }
-
-    fn unstable(&self, stable: i64, end: i64) -> SinkError {
-        let message = format!(
-            "topic {}: another agent's transaction has been open for {} s (last stable offset {stable}, end {end}); \
-             `kafka-transactions.sh find-hanging` names it",
-            self.checkpoint_topic,
-            STABLE.as_secs()
-        );
-        SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message }
-    }
-
-    fn drain(
-        &self,
-        consumer: &BaseConsumer<Heard>,
-        partition: i32,
-        heard: &Heard,
-    ) -> Result<Vec<Checkpoint>, SinkError> {
-        let topic = &self.checkpoint_topic;
-        let doing = Doing::Progress(topic);
-        let mut from = TopicPartitionList::new();
-        let assigned =
-            from.add_partition_offset(topic, partition, Offset::Beginning).and_then(|()| consumer.assign(&from));
-        assigned.map_err(|e| judge(&e, doing, &self.names, None))?;
-        let mut records = vec![];
-        let mut deadline = Instant::now() + STABLE;
-        while Instant::now() < deadline && !self.stop.load(Ordering::Relaxed) {
-            match consumer.poll(SLICE) {
-                None => {}
-                Some(Ok(message)) => {
-                    let (key, value) = (message.key().unwrap_or_default(), message.payload());
-                    records.push((key.to_vec(), value.map(<[u8]>::to_vec)));
-                    deadline = Instant::now() + STABLE;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(records),
-                // No group is needed to read an assigned partition, but librdkafka asks for its coordinator.
-                Some(Err(e)) if code_of(&e) == Some(Code::GroupAuthorizationFailed) => {}
-                Some(Err(e)) if matches!(code_of(&e), Some(Code::TopicAuthorizationFailed)) => {
-                    return Err(judge(&e, doing, &self.names, heard.last().as_ref()));
-                }
-                Some(Err(e)) => tracing::debug!("{}: {e}", "reading progress"),
-            }
-        }
-        Err(judge_code(
-            Code::OperationTimedOut,
-            "the end was not reached",
-            doing,
-            &self.names,
-            heard.last().as_ref(),
-        ))
     }
 }
 
@@ -243,14 +141,15 @@ impl Cluster for Brokers {
     fn producer(&mut self) -> Result<Transactional, SinkError> {
         let context = Context::default();
         let heard = context.heard.clone();
-        let config = kafka::producer(&self.spec, &self.agent, &self.transactional_id, self.max_line);
+        let config = kafka::producer(&self.spec, &self.agent, &self.secrets, &self.transactional_id, self.max_line);
+        let config = config.map_err(missing)?;
         let producer: BaseProducer<Context> = self.client(&config, context.clone())?;
         let init = |time: Duration| {
             let result = producer.init_transactions(time);
             producer.poll(Duration::ZERO); // brings what was heard of the connections
             result
         };
-        self.patiently(init, kafka::TRANSACTION_TIMEOUT * 2)
+        self.patiently(init, &heard, kafka::TRANSACTION_TIMEOUT * 2)
             .map_err(|e| judge(&e, Doing::Init, &self.names, heard.last().as_ref()))?;
         heard.set(None);
         let lender = Lender::new(producer);
@@ -258,20 +157,7 @@ impl Cluster for Brokers {
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
-        let heard = Heard::default();
-        let (all, end) = self.end_of(partition, "read_uncommitted", &heard)?;
-        drop(all);
-        let (consumer, mut stable) = self.end_of(partition, "read_committed", &heard)?;
-        let deadline = Instant::now() + STABLE;
-        while stable < end {
-            if Instant::now() > deadline || self.stop.load(Ordering::Relaxed) {
-                return Err(self.unstable(stable, end));
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            stable = self.watermark(&consumer, partition, &heard)?;
-        }
-        // Under read_committed the end of the partition is the last stable offset, which is at `end` by now.
-        self.drain(&consumer, partition, &heard)
+        checkpoints::read(self, partition)
     }
 
     fn now(&self) -> Duration {

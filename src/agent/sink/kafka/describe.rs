@@ -9,15 +9,10 @@ use std::ptr;
 use std::time::Duration;
 
 use rdkafka::bindings as rdk;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
 /// The id of `topic` in base64, as `kafka-topics --describe` shows it; `None` where the brokers do not say.
-pub fn topic_id<C: ClientContext + ConsumerContext>(
-    client: &BaseConsumer<C>,
-    topic: &str,
-    time: Duration,
-) -> Option<String> {
+pub fn topic_id<C: ProducerContext>(client: &BaseProducer<C>, topic: &str, time: Duration) -> Option<String> {
     let name = CString::new(topic).ok()?;
     let handle = client.client().native_ptr();
     let milliseconds = i32::try_from(time.as_millis()).ok()?;

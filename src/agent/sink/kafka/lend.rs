@@ -22,9 +22,9 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::Heard;
 use super::deliveries::Deliveries;
 use super::failure::code_of;
+use super::heard::Heard;
 use crate::agent::channel::splitter::Line;
 
 /// Waits for room in the queue in steps of this: shorter ones cost more CPU and gain nothing.

@@ -9,10 +9,12 @@
 //! 6. After any outcome that is not a clear success the producer is dropped (librdkafka 2.12 has neither KIP-588 nor KIP-890
 //!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
 
+mod checkpoints;
 pub mod client;
 mod deliveries;
 mod describe;
 pub mod failure;
+mod heard;
 mod lend;
 pub mod pin;
 pub mod topics;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub receipt_topic: String,
     /// Where to remember what the checkpoint topic was like (`--state-dir`); unset: it is not checked.
     pub state_dir: Option<std::path::PathBuf>,
+    /// Where Secrets are (`--secrets`).
+    pub secrets: Option<std::path::PathBuf>,
 }
 
 /// What [`Cluster::prepare`] found.

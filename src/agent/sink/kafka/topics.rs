@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{Brokers, Heard};
+use super::client::Brokers;
 use super::failure::{Doing, judge, judge_code};
+use super::heard::Heard;
 use super::pin::Pinned;
 use super::{Topics, describe};
 use crate::agent::sink::{Failure, SinkError};
@@ -53,7 +54,7 @@ fn own_topics<'a>(checkpoint: &'a str, receipt: &'a str, brokers: usize) -> [Own
 /// Checks that the topics exist, makes the two of our own where it may.
 pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     let heard = Heard::default();
-    let client: BaseConsumer<Heard> = brokers.client(&brokers.admin_config(), heard.clone())?;
+    let client: BaseProducer<Heard> = brokers.client(&brokers.admin_config()?, heard.clone())?;
     let partitions = match partitions_of(brokers, &client, &heard, &brokers.topic)? {
         (Some(partitions), _) => partitions,
         (None, count) => return Err(missing(brokers, &brokers.topic, 6, count, &[])),
@@ -93,15 +94,19 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
 /// Partitions of a topic, `None` where there is no such topic; and the number of brokers.
 fn partitions_of(
     brokers: &Brokers,
-    client: &BaseConsumer<Heard>,
+    client: &BaseProducer<Heard>,
     heard: &Heard,
     topic: &str,
 ) -> Result<(Option<u32>, usize), SinkError> {
     let doing = Doing::Looking(topic);
-    let metadata = brokers.patiently(|time| client.fetch_metadata(Some(topic), time), ANSWER).map_err(|e| {
-        let _ = client.poll(Duration::ZERO); // brings what was heard of the connections
-        judge(&e, doing, &brokers.names, heard.last().as_ref())
-    })?;
+    let ask = |time| {
+        let answer = client.client().fetch_metadata(Some(topic), time);
+        client.poll(Duration::from_millis(1)); // brings what was heard of the connections
+        answer
+    };
+    let metadata = brokers
+        .patiently(ask, heard, ANSWER)
+        .map_err(|e| judge(&e, doing, &brokers.names, heard.last().as_ref()))?;
     let count = metadata.brokers().len();
     let Some(found) = metadata.topics().first() else { return Ok((None, count)) };
     match found.error().map(Code::from) {
@@ -113,7 +118,7 @@ fn partitions_of(
 }
 
 fn create(brokers: &Brokers, own: &Own, count: usize) -> Result<(), SinkError> {
-    let admin: AdminClient<Heard> = brokers.client(&brokers.admin_config(), Heard::default())?;
+    let admin: AdminClient<Heard> = brokers.client(&brokers.admin_config()?, Heard::default())?;
     let replication = TopicReplication::Fixed(count.clamp(1, 3) as i32);
     let mut topic = NewTopic::new(own.name, own.partitions, replication);
     for (name, value) in &own.config {
