@@ -3,11 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// Signals closer than this are one: `timeout` and shells send one to a process and to its group.
+const SAME: Duration = Duration::from_millis(100);
 /// Exit code when the watchdog, or a second signal, ended the process.
 const LEFT: i32 = 1;
 
@@ -50,8 +52,12 @@ impl Stop {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let stop = self.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                if count > 0 {
+            let mut first: Option<Instant> = None;
+            for _ in signals.forever() {
+                if first.is_some_and(|at| at.elapsed() < SAME) {
+                    continue;
+                }
+                if first.replace(Instant::now()).is_some() {
                     tracing::warn!("second signal: leaving at once; what is not committed is read again next time");
                     std::process::exit(LEFT);
                 }

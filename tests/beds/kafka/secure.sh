@@ -58,6 +58,6 @@ case ${1:-} in
     "$here/kafka.sh" run kafka.admin.ConfigCommand --bootstrap-server "$(address)" --alter \
       --add-config "SCRAM-SHA-512=[password=$4]" --entity-type users --entity-name "$3"
     ;;
-  grant) shift; "$here/kafka.sh" run kafka.admin.AclCommand --bootstrap-server "$(address)" "$@" ;;
+  grant) shift; "$here/kafka.sh" run org.apache.kafka.tools.AclCommand --bootstrap-server "$(address)" "$@" ;;
   *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

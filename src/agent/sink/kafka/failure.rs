@@ -173,6 +173,10 @@ fn unavailable(
     heard: Option<&(FlowReason, String)>,
 ) -> (FlowReason, String) {
     match heard {
+        Some((FlowReason::AuthenticationFailed, heard)) => {
+            let advice = "check spec.sink.kafka.tls and sasl, and the Secrets they name";
+            (FlowReason::AuthenticationFailed, format!("{}: {heard}; {advice}", names.bootstrap))
+        }
         Some((reason, heard)) => (*reason, format!("no broker of {} answers ({heard})", names.bootstrap)),
         None => (
             FlowReason::KafkaUnavailable,

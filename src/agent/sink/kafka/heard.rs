@@ -46,9 +46,12 @@ impl ClientContext for Heard {
             }
             _ => return,
         };
-        // "all brokers are down" says less than the reason of the one before it.
-        if code_of(&error) != Some(Code::AllBrokersDown) || self.last().is_none() {
+        if code_of(&error) != Some(Code::AllBrokersDown) {
             self.set(Some((reason, tidy(said))));
+        } else if self.last().is_none() {
+            // "all brokers are down" says less than a reason before it; without one, the usual cause is this.
+            let words = "connections are closed without a word; does this listener want TLS or SASL?";
+            self.set(Some((reason, words.into())));
         }
     }
 }
