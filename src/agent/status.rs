@@ -66,7 +66,7 @@ impl Status {
             taken: Duration::ZERO,
             logged: Duration::ZERO,
             retries: 0,
-            past: VecDeque::new(),
+            past: VecDeque::from([(Duration::ZERO, 0, 0)]),
         };
         Status { start: Instant::now(), started: Timestamp::now(), fixed, stop, state: Mutex::new(state) }
     }
@@ -189,7 +189,9 @@ impl Surroundings for Arc<Status> {
         };
         let changed = reason != state.reason;
         if changed || now >= state.taken + SNAPSHOT_EVERY {
-            state.snapshot = channel.snapshot();
+            let newest = channel.snapshot();
+            log_asides(&state.snapshot, &newest);
+            state.snapshot = newest;
             state.taken = now;
             state.remember(now);
         }
@@ -206,6 +208,19 @@ impl Surroundings for Arc<Status> {
 
     fn retried(&mut self) {
         self.state().retries += 1;
+    }
+}
+
+/// A file that needs a person is told once; a snapshot names only a few, so this is bounded.
+fn log_asides(before: &Snapshot, now: &Snapshot) {
+    for aside in now.asides.iter().filter(|aside| !before.asides.contains(aside)) {
+        tracing::warn!(
+            "{} is set aside: {:?}: {}; {}",
+            aside.name,
+            aside.reason,
+            aside.note,
+            aside.reason.advice()
+        );
     }
 }
 
