@@ -101,7 +101,10 @@ pub fn split(
             at += cutter.long_prefix(at);
         } else {
             if last {
-                cutter.line(at, rest.len());
+                // Nothing left is no line; a long one may end here all the same.
+                if !rest.is_empty() || cutter.state != LineState::Start {
+                    cutter.line(at, rest.len());
+                }
                 at = data.len();
             }
             break;
