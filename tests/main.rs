@@ -2,3 +2,5 @@
 
 mod cli;
 mod golden;
+#[cfg(feature = "agent")]
+mod simulation;
