@@ -91,7 +91,7 @@ pub fn everything(sim: &mut Sim) {
     let rules = sim.settings.rules;
     let mut unmatched: Vec<&Chain> = chains.values().collect();
     for (key, object) in sim.disk.objects.iter().enumerate() {
-        let Some(content) = object.completed.as_ref().filter(|_| is_innocent(object)) else { continue };
+        let Some(content) = object.completed.as_ref().filter(|_| is_innocent(sim, object)) else { continue };
         let fits = |c: &&Chain| c.end == content.len() as u64 && c.records == expected(content, &c.cuts, &rules);
         match unmatched.iter().position(fits) {
             Some(at) => drop(unmatched.swap_remove(at)),
@@ -120,10 +120,11 @@ fn show(records: &[Vec<u8>]) -> Vec<String> {
     records.iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect()
 }
 
-/// It only ever grew, and nothing else can be taken for it.
-fn is_innocent(object: &Object) -> bool {
-    let empty_twin = object.mistakable && (object.copied || object.completed.as_ref().is_some_and(Vec::is_empty));
-    object.disruptions == 0 && !empty_twin
+/// It only ever grew, and neither can it be taken for another file nor another for it.
+fn is_innocent(sim: &Sim, object: &Object) -> bool {
+    let empty = object.completed.as_ref().is_some_and(Vec::is_empty);
+    let taken_for = || sim.disk.objects.iter().any(|o| o.inode == object.inode && o.mistakable);
+    object.disruptions == 0 && !(object.mistakable && object.copied) && !(empty && taken_for())
 }
 
 /// The lines of `content` in the plainest words; at a cut an unfinished line was sent, since nobody wrote on it.

@@ -110,12 +110,18 @@ impl Spool {
                 return Completed::Writer;
             }
             let stat = sim.disk.stat(key);
+            if matches!((stat.birth, wanted.birth), (Some(here), Some(there)) if here != there) {
+                sim.hit("gone before rename");
+                return Completed::Gone;
+            }
             if stat.size != wanted.size {
                 sim.hit("resized before rename");
                 return Completed::Resized;
             }
-            let tail = wanted.tail;
-            if sim.disk.mark(key, wanted.size - u64::from(tail.len), tail.len) != Some(tail) {
+            let (head, tail) = (wanted.head, wanted.tail);
+            if sim.disk.mark(key, 0, head.len) != Some(head)
+                || sim.disk.mark(key, wanted.size - u64::from(tail.len), tail.len) != Some(tail)
+            {
                 sim.hit("rewritten before rename");
                 return Completed::Rewritten;
             }
