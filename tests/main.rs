@@ -2,4 +2,6 @@
 
 mod cli;
 mod golden;
+#[cfg(feature = "agent")]
+mod simulation;
 mod tidy;

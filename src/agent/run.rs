@@ -105,7 +105,8 @@ fn ship(
             },
             Step::Read(read) => match source.read(&read, &mut data) {
                 Ok(chunk) => {
-                    if let Some(records) = channel.read(&read, &chunk, &data, now, &mut lines) {
+                    // Unchanged means: since this moment, however long the disk took.
+                    if let Some(records) = channel.read(&read, &chunk, &data, world.now(), &mut lines) {
                         sink.append(&records, &mut data, &lines)?;
                     }
                 }

@@ -63,10 +63,16 @@ impl Batch {
     }
 
     /// The transaction took longer than Kafka allows: smaller ones from now on.
+    ///
+    /// Nothing changes where none was open: brokers that are away say nothing about how much fits.
     pub fn timed_out(&mut self) {
+        if self.began.is_none() {
+            return;
+        }
         self.quick = 0;
         // Halve what was tried, not only what is allowed: a limit far above it would take many timeouts to matter.
         self.limit = (self.limit.min(self.bytes.max(1)) / 2).max(1);
+        self.abandoned();
     }
 
     /// The byte limit in force.
@@ -94,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn brokers_that_stay_away_do_not_halve_the_limit_again_and_again() {
+        let mut batch = Batch::new(SECOND, 100);
+        batch.add(100, SECOND);
+        for _ in 0..9 {
+            batch.timed_out(); // the transaction once, then every attempt to open
+        }
+        assert_eq!(batch.limit(), 50);
+    }
+
+    #[test]
     fn a_timeout_halves_and_ten_quick_commits_raise_again() {
         let mut batch = Batch::new(SECOND, 100);
         batch.add(100, SECOND);
@@ -107,6 +123,7 @@ mod tests {
         }
         assert_eq!(batch.limit(), 100);
         for _ in 0..50 {
+            batch.add(100, SECOND);
             batch.timed_out();
         }
         assert_eq!((batch.limit(), batch.room()), (1, 1), "one record is the floor");

@@ -23,8 +23,12 @@ pub struct Completion {
     pub inode: Inode,
     /// Its name.
     pub name: Name,
+    /// Its birth time where it is known, or another file has its inode.
+    pub birth: Option<i64>,
     /// Its size, or it grew.
     pub size: u64,
+    /// Mark of its first bytes, or it was rewritten.
+    pub head: Mark,
     /// Mark of its last bytes, or it was rewritten.
     pub tail: Mark,
 }
@@ -94,8 +98,14 @@ impl Channel {
                 let file = self.files.get(&inode)?;
                 let progress = &file.begun.as_ref()?.progress;
                 let complete = matches!(file.phase, Phase::Completing { .. }) && progress.finished;
-                let (size, tail) = (progress.position, progress.tail);
-                complete.then(|| Completion { inode, name: file.name.clone(), size, tail })
+                complete.then(|| Completion {
+                    inode,
+                    name: file.name.clone(),
+                    birth: progress.birth,
+                    size: progress.position,
+                    head: progress.head,
+                    tail: progress.tail,
+                })
             })
             .collect()
     }
@@ -108,6 +118,7 @@ impl Channel {
                     self.totals.files += 1;
                     if let Some(file) = self.files.get_mut(&inode) {
                         file.name = name;
+                        self.hinted |= file.linked; // its other name is next
                     }
                     self.set(inode, Phase::Completed { since: now });
                 }
@@ -120,11 +131,7 @@ impl Channel {
                 Completed::Writer => self.set(inode, Phase::Completing { due: now + RETRY_RENAME }),
                 Completed::Gone => self.vanished(inode, now),
                 Completed::Refused(why) => {
-                    self.set_aside(inode, Reason::CannotComplete, &why, now);
-                    if !self.settings.once {
-                        let retry = Phase::SetAside { reason: Reason::CannotComplete, retry: now + RETRY_RENAME };
-                        self.set(inode, retry);
-                    }
+                    self.aside_until(inode, Reason::CannotComplete, &why, now + RETRY_RENAME);
                 }
             }
         }

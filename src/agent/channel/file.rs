@@ -129,6 +129,8 @@ pub struct File {
     pub phase: Phase,
     /// Number of the last listing that had it.
     pub listing: u64,
+    /// That listing had it under a second name, a hard link.
+    pub linked: bool,
     /// What has been begun of it.
     pub begun: Option<Box<Begun>>,
     /// What the kernel or Kafka said when it was set aside.
@@ -170,6 +172,7 @@ impl File {
             changed: now,
             phase: Phase::Waiting,
             listing,
+            linked: false,
             begun: None,
             note: None,
         }
@@ -208,10 +211,15 @@ impl File {
 
     /// True when progress names this very file, as far as a stat can tell: birth times must agree where both are known.
     pub fn may_be(&self, progress: &Progress) -> bool {
-        match (self.stat.birth, progress.birth) {
-            (Some(here), Some(there)) => here == there,
-            _ => true,
-        }
+        born_like(progress, self.stat.birth)
+    }
+}
+
+/// True unless the birth times are both known and differ.
+pub fn born_like(progress: &Progress, birth: Option<i64>) -> bool {
+    match (birth, progress.birth) {
+        (Some(here), Some(there)) => here == there,
+        _ => true,
     }
 }
 

@@ -57,9 +57,11 @@ impl Channel {
             return self.enter(inode, now);
         };
         if file.listing == self.listing {
-            return; // a second hard link: its turn comes when the first name is done
+            file.linked = true; // a second hard link: its turn comes when the first name is done
+            return;
         }
         file.listing = self.listing;
+        file.linked = false;
         file.name = entry.name;
         let changed = file.update(entry.stat, now);
         match file.phase {
@@ -79,8 +81,11 @@ impl Channel {
     pub(super) fn enter(&mut self, inode: Inode, now: Duration) {
         let Some(file) = self.files.get_mut(&inode) else { return };
         file.note = None;
-        if let Some((note, _)) = self.barred.get(&inode).filter(|(_, until)| now < *until).cloned() {
-            return self.set_aside(inode, Reason::RecordTooLarge, &note, now);
+        if let Some((note, until)) = self.barred.get(&inode).cloned() {
+            if now < until {
+                return self.set_aside(inode, Reason::RecordTooLarge, &note, now);
+            }
+            self.barred.remove(&inode);
         }
         if let Some(begun) = &mut file.begun {
             begun.unverified = true;
@@ -150,6 +155,8 @@ impl Channel {
     pub(super) fn next_waiting(&mut self) -> Option<Inode> {
         if self.unsorted {
             let files = &self.files;
+            // What left the directory has no place in an order, and sorting panics where there is none.
+            self.waiting.retain(|inode| files.get(inode).is_some_and(|file| file.phase == Phase::Waiting));
             self.waiting.sort_unstable_by(|a, b| match (files.get(a), files.get(b)) {
                 (Some(a), Some(b)) => (b.stat.modified, &b.name).cmp(&(a.stat.modified, &a.name)),
                 _ => Ordering::Equal,

@@ -273,9 +273,13 @@ impl Channel {
 
     /// Sets a file aside, alone; the rest goes on.
     pub fn set_aside(&mut self, inode: Inode, reason: Reason, note: &str, now: Duration) {
+        self.aside_until(inode, reason, note, now + RETRY_ASIDE);
+    }
+
+    fn aside_until(&mut self, inode: Inode, reason: Reason, note: &str, retry: Duration) {
         if let Some(file) = self.files.get_mut(&inode) {
             file.note = Some(note.into());
-            self.set(inode, Phase::SetAside { reason, retry: now + RETRY_ASIDE });
+            self.set(inode, Phase::SetAside { reason, retry });
         }
     }
 
@@ -291,6 +295,9 @@ impl Channel {
     }
 
     fn once_is_done(&self) -> bool {
+        if self.hinted {
+            return false; // what vanished may have another name by now: one more look
+        }
         let Some(targets) = &self.targets else { return false };
         targets.keys().all(|inode| {
             self.files.get(inode).is_none_or(|file| {

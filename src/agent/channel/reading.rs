@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::batch::Batch;
 use super::digest::{Digest, FileId, Mark};
-use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, is_compressed, marks};
+use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, born_like, is_compressed, marks};
 use super::progress::{EndBy, Progress, VERSION};
 use super::splitter::{self, Line, LineState};
 use super::{Channel, Inode};
@@ -199,7 +199,11 @@ impl Channel {
         let settle = self.settings.settle;
         let Some(file) = self.files.get_mut(&inode) else { return };
         let Some(begun) = file.begun.as_deref_mut() else { return };
-        if !chunk.end || more {
+        let target = self.targets.as_ref().and_then(|targets| targets.get(&inode));
+        let grew = target.is_some_and(|size| file.stat.size > *size);
+        // `once` ships what was there at its start, even where the file grows faster than it is read.
+        let enough = grew && target.is_some_and(|size| begun.progress.position >= *size);
+        if (!chunk.end || more) && !enough {
             return self.set(inode, Phase::Reading);
         }
         if sealed {
@@ -209,7 +213,6 @@ impl Channel {
             self.batch.add(0, now);
             return self.set(inode, Phase::Sealed);
         }
-        let grew = self.targets.as_ref().and_then(|t| t.get(&inode)).is_some_and(|size| file.stat.size > *size);
         if self.settings.once && (grew || chunk.writer == Writer::Open) {
             return self.set(inode, Phase::Growing);
         }
@@ -228,10 +231,18 @@ impl Channel {
             return self.set(inode, Phase::Waiting);
         }
         let old = &begun.progress;
+        if !born_like(old, file.stat.birth) {
+            // Another file, with the inode of one that is gone.
+            self.tombstones.push(old.id);
+            file.begun = None;
+            return self.set(inode, Phase::Waiting);
+        }
         if old.finished && old.position == file.stat.size {
             return self.set_aside(inode, Reason::Rewritten, "its bytes are not those that were shipped", now);
         }
-        let (old_id, generation, partition) = (old.id, old.generation + 1, old.partition);
+        let (old_id, generation) = (old.id, old.generation + 1);
+        // On another topic the old partition may not exist.
+        let partition = if old.topic == self.settings.topic { old.partition } else { self.deal.deal() };
         let id = FileId(self.ids.u64(..));
         let progress = begin(file, generation, id, &self.settings.topic, partition);
         self.tombstones.push(old_id);
@@ -268,13 +279,15 @@ fn begin(file: &File, generation: u32, id: FileId, topic: &str, partition: i32) 
     }
 }
 
-/// True when the bytes before the position, and on a fresh descriptor the first ones, are those that were shipped.
+/// True when it is the file born at that time, the bytes before the position, and on a fresh descriptor the first ones, are those that were shipped.
 fn is_same(file: &File, read: &Read, chunk: &Chunk, data: &[u8]) -> bool {
     debug_assert!(HEAD_BYTES >= read.head as usize);
     let Some(begun) = &file.begun else { return true };
     let progress = &begun.progress;
     let head = read.head == 0 || chunk.head == Some(progress.head);
-    head && chunk.stat.size >= progress.position
+    let born = born_like(progress, chunk.stat.birth);
+    born && head
+        && chunk.stat.size >= progress.position
         && data.len() >= read.back
         && Mark::of(&data[..read.back]) == progress.tail
 }

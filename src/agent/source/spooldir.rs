@@ -133,16 +133,24 @@ impl SpoolDir {
             Err(FileError::Vanished) => return Completed::Gone,
             Err(FileError::Aside(_, why)) => return Completed::Refused(why),
         };
+        if let (Some(here), Some(there)) = (stat.birth, wanted.birth)
+            && here != there
+        {
+            return Completed::Gone; // another file has its inode
+        }
         if lease::ask(&file) == Writer::Open {
             return Completed::Writer;
         }
         if stat.size != wanted.size {
             return Completed::Resized;
         }
-        match mark_at(&file, wanted.size - u64::from(wanted.tail.len), wanted.tail.len) {
-            Ok(Some(mark)) if mark == wanted.tail => {}
-            Ok(_) => return Completed::Rewritten,
-            Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
+        let tail_at = wanted.size - u64::from(wanted.tail.len);
+        for (from, mark) in [(0, wanted.head), (tail_at, wanted.tail)] {
+            match mark_at(&file, from, mark.len) {
+                Ok(Some(found)) if found == mark => {}
+                Ok(_) => return Completed::Rewritten,
+                Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
+            }
         }
         self.rename(&wanted.name)
     }

@@ -1,0 +1,272 @@
+//! The promises, held against the logs of the simulated brokers and the story of every file.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use spoolway::agent::channel::digest::Digest;
+use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Progress};
+use spoolway::agent::channel::splitter::Rules;
+use spoolway::pipeline::OnLongLine;
+
+use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS, Record, State, TOPIC};
+use super::client::CHECKPOINT_PARTITIONS;
+use super::disk::{Key, Object};
+use super::life::AGENT;
+use super::sim::Sim;
+
+/// What is committed of one generation of a file.
+#[derive(Debug, Default)]
+struct Chain {
+    records: Vec<Vec<u8>>,
+    end: u64,
+    /// Where a receipt ended it, for a while.
+    cuts: Vec<u64>,
+    bytes: u64,
+    digest: Digest,
+    first: Option<i64>,
+    last: Option<i64>,
+    offset: i64,
+}
+
+/// Our own records of the checkpoint topic: (transaction, file id, progress or tombstone), in order.
+fn progress(sim: &Sim) -> Vec<(usize, String, Option<Progress>)> {
+    let all = (0..CHECKPOINT_PARTITIONS as i32).flat_map(|partition| {
+        let log = sim.broker.logs.get(&(CHECKPOINTS.to_owned(), partition)).into_iter().flatten();
+        log.filter(|r| !r.marker && sim.broker.states[r.transaction] == State::Committed)
+    });
+    let ours = all.filter_map(|r: &Record| {
+        let file = std::str::from_utf8(&r.key).ok()?.strip_prefix(&format!("spoolway/{AGENT}/"))?.to_owned();
+        if file.contains('/') {
+            return None;
+        }
+        let value = r.value.as_ref().map(|v| Progress::decode(&file, v).expect("our own progress is readable"));
+        Some((r.transaction, file, value))
+    });
+    ours.collect()
+}
+
+/// A transaction became visible: its progress is not beyond the file, and not behind what was.
+pub fn progress_of(sim: &mut Sim, transaction: usize) {
+    let mut last: HashMap<String, Progress> = HashMap::new();
+    let mut wrong = vec![];
+    for (of, file, value) in progress(sim) {
+        let Some(value) = value else {
+            last.remove(&file);
+            continue;
+        };
+        if of == transaction {
+            if !sim.disk.was_as_long(value.inode, value.position) {
+                wrong.push(format!("progress of {} is at {}, beyond the file", value.name, value.position));
+            }
+            if let Some(before) = last.get(&file)
+                && (before.position > value.position || before.generation != value.generation)
+            {
+                wrong.push(format!("progress of {} went from {before:?} to {value:?}", value.name));
+            }
+        }
+        last.insert(file, value);
+    }
+    wrong.into_iter().for_each(|w| sim.broke(w));
+}
+
+/// A file is being renamed with this content: all of it is committed.
+pub fn completed(sim: &mut Sim, key: Key, content: &[u8]) {
+    let inode = sim.disk.objects[key].inode;
+    let mut last: HashMap<String, Progress> = HashMap::new();
+    for (_, file, value) in progress(sim) {
+        match value {
+            Some(value) => last.insert(file, value),
+            None => last.remove(&file),
+        };
+    }
+    let size = content.len() as u64;
+    if !last.values().any(|p| p.inode == inode && p.position == size && p.finished) {
+        sim.broke(format!("object {key} is renamed at {size} bytes, committed: {last:?}"));
+    }
+}
+
+/// Everything has drained.
+pub fn everything(sim: &mut Sim) {
+    let mut wrong = vec![];
+    let chains = chains(sim, &mut wrong);
+    let rules = sim.settings.rules;
+    let mut unmatched: Vec<&Chain> = chains.values().collect();
+    for (key, object) in sim.disk.objects.iter().enumerate() {
+        let Some(content) = object.completed.as_ref().filter(|_| is_innocent(sim, object)) else { continue };
+        let fits = |c: &&Chain| c.end == content.len() as u64 && c.records == expected(content, &c.cuts, &rules);
+        match unmatched.iter().position(fits) {
+            Some(at) => drop(unmatched.swap_remove(at)),
+            None => wrong.push(format!(
+                "object {key} ({} bytes) is not there exactly once: {:?}; begun like it: {:?}",
+                content.len(),
+                show(&expected(content, &[], &rules)),
+                unmatched
+                    .iter()
+                    .filter(|c| c.records.first() == expected(content, &[], &rules).first())
+                    .map(|c| (c.end, &c.cuts, show(&c.records)))
+                    .collect::<Vec<_>>()
+            )),
+        }
+    }
+    counts(sim, &chains, &mut wrong);
+    for (name, key) in sim.disk.candidates() {
+        if !sim.is_excused(key) {
+            wrong.push(format!("{name} (object {key}) was never completed"));
+        }
+    }
+    wrong.into_iter().for_each(|w| sim.broke(w));
+}
+
+fn show(records: &[Vec<u8>]) -> Vec<String> {
+    records.iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect()
+}
+
+/// It only ever grew, and neither can it be taken for another file nor another for it.
+fn is_innocent(sim: &Sim, object: &Object) -> bool {
+    let empty = object.completed.as_ref().is_some_and(Vec::is_empty);
+    let taken_for = || sim.disk.objects.iter().any(|o| o.inode == object.inode && o.mistakable);
+    object.disruptions == 0 && !(object.mistakable && object.copied) && !(empty && taken_for())
+}
+
+/// The lines of `content` in the plainest words; at a cut an unfinished line was sent, since nobody wrote on it.
+fn expected(content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
+    let (mut out, mut from) = (vec![], 0);
+    for at in 0..content.len() {
+        let ends = content[at] == b'\n';
+        if !ends && at + 1 != content.len() && !cuts.contains(&(at as u64 + 1)) {
+            continue;
+        }
+        let line = &content[from..at + usize::from(!ends)];
+        let line = if ends { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+        from = at + 1;
+        match rules.on_long_line {
+            _ if line.len() <= rules.max_line => out.push(line.to_vec()),
+            OnLongLine::Split => out.extend(line.chunks(rules.max_line).map(<[u8]>::to_vec)),
+            OnLongLine::Truncate => out.push(line[..rules.max_line].to_vec()),
+            OnLongLine::Skip => {}
+        }
+    }
+    out
+}
+
+/// Follows every file's segments over the transactions; every record must be claimed by one.
+fn chains(sim: &Sim, wrong: &mut Vec<String>) -> BTreeMap<String, Chain> {
+    let mut lines: HashMap<(usize, u32), Vec<(i32, i64, Vec<u8>)>> = HashMap::new();
+    for partition in 0..PARTITIONS as i32 {
+        for (offset, r) in sim.broker.committed(TOPIC, partition) {
+            let slot = r.slot.expect("only lines are here");
+            let line = (partition, offset, r.value.clone().unwrap_or_default());
+            lines.entry((r.transaction, slot)).or_default().push(line);
+        }
+    }
+    let mut slots: HashMap<usize, u32> = HashMap::new();
+    let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
+    for (transaction, file, value) in progress(sim) {
+        let Some(value) = value else { continue };
+        let slot = slots.entry(transaction).or_default();
+        let records = lines.remove(&(transaction, *slot)).unwrap_or_default();
+        *slot += 1;
+        let chain = chains.entry(file.clone()).or_default();
+        if let Err(what) = follow(sim, chain, transaction, &file, &value, records) {
+            wrong.push(format!("file {file} ({}), transaction {transaction}: {what}", value.name));
+        }
+    }
+    for ((transaction, slot), records) in lines {
+        wrong
+            .push(format!("transaction {transaction}: {} records of slot {slot} belong to no file", records.len()));
+    }
+    chains
+}
+
+/// One transaction's part of a file: what progress, segment and receipt say is what the log holds.
+fn follow(
+    sim: &Sim,
+    chain: &mut Chain,
+    transaction: usize,
+    file: &str,
+    value: &Progress,
+    records: Vec<(i32, i64, Vec<u8>)>,
+) -> Result<(), String> {
+    let evidence = sim.broker.committed(RECEIPTS, 0).filter(|(_, r)| r.transaction == transaction);
+    let evidence = evidence.filter(|(_, r)| r.key == file.as_bytes());
+    let evidence: Vec<Evidence> = evidence
+        .map(|(_, r)| serde_json::from_slice(r.value.as_ref().expect("no tombstones")).expect("evidence"))
+        .collect();
+    let (from, mut scratch) = (chain.end, vec![]);
+    for (partition, offset, line) in &records {
+        ensure(*partition == value.partition, || format!("a record is on partition {partition}"))?;
+        ensure(*offset >= chain.offset, || format!("offset {offset} is out of order"))?;
+        chain.offset = offset + 1;
+        chain.bytes += line.len() as u64;
+        chain.digest.chain(line, &mut scratch);
+        chain.records.push(line.clone());
+    }
+    chain.end = value.position;
+    let segments: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Segment).collect();
+    ensure(segments.len() == usize::from(value.position > from), || format!("{} segments", segments.len()))?;
+    for s in segments {
+        ensure((s.from, s.to) == (from, value.position), || format!("segment {s:?} does not go on at {from}"))?;
+        ensure(s.lines == records.len() as u64, || format!("{s:?} for {} records", records.len()))?;
+        let claimed: Vec<Option<i64>> =
+            s.runs.iter().flat_map(|r| (0..r.count as i64).map(|n| r.first.map(|first| first + n))).collect();
+        let told = claimed.len() == records.len()
+            && claimed.iter().zip(&records).all(|(c, (_, at, _))| c.is_none_or(|c| c == *at));
+        ensure(told, || format!("{:?} for offsets {:?}", s.runs, records.iter().map(|r| r.1).collect::<Vec<_>>()))?;
+        chain.first =
+            if chain.records.len() == records.len() { claimed.first().copied().flatten() } else { chain.first };
+        chain.last = claimed.last().copied().unwrap_or(chain.last);
+    }
+    let sums = (chain.records.len() as u64, chain.bytes, chain.digest);
+    ensure(sums == (value.lines, value.bytes, value.digest), || format!("progress {value:?}, found {sums:?}"))?;
+    let receipts: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Receipt).collect();
+    ensure(receipts.len() == usize::from(value.finished), || format!("{} receipts, {value:?}", receipts.len()))?;
+    for r in receipts {
+        ensure((r.from, r.to) == (0, chain.end), || format!("receipt {r:?} at {}", chain.end))?;
+        ensure((r.lines, r.bytes, r.digest) == sums, || format!("receipt {r:?}, found {sums:?}"))?;
+        let extent = r.extents.first().map(|e| (e.first, e.last));
+        let known = (!chain.records.is_empty()).then_some((chain.first, chain.last));
+        ensure(extent == known, || format!("receipt {r:?}, extent {known:?}"))?;
+        chain.cuts.push(chain.end);
+    }
+    Ok(())
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// Line by line, where files were cut or rewritten: nothing invented, nothing twice without a reason, nothing left out that is
+/// in a completed file.
+fn counts(sim: &Sim, chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) {
+    let mut found: HashMap<&[u8], u32> = HashMap::new();
+    for record in chains.values().flat_map(|c| &c.records) {
+        *found.entry(record).or_default() += 1;
+    }
+    let ever: HashSet<&[u8]> = sim.disk.objects.iter().flat_map(|o| o.lines.keys().map(Vec::as_slice)).collect();
+    let max = sim.settings.rules.max_line;
+    for (record, count) in &found {
+        let known = record.is_empty()
+            || ever.contains(record)
+            || ever.iter().any(|line| line.windows(record.len()).any(|w| w == *record));
+        if !known {
+            wrong.push(format!("{:?} never was a line", String::from_utf8_lossy(record)));
+        }
+        let owners = || sim.disk.objects.iter().filter(|o| o.lines.contains_key(*record));
+        let most: u32 = owners().map(|o| 1 + o.disruptions - o.lines[*record]).sum();
+        // A line of NULs from a hole, and what every file begins with, is in many files.
+        let own = record.starts_with(b"n") && record.len() > 8 && record.len() <= max;
+        if own && *count > most && owners().next().is_some() {
+            wrong.push(format!("{:?} was sent {count} times, {most} allowed", String::from_utf8_lossy(record)));
+        }
+    }
+    for (key, object) in sim.disk.objects.iter().enumerate() {
+        let Some(content) = object.completed.as_ref().filter(|_| !object.mistakable) else { continue };
+        for line in expected(content, &[], &sim.settings.rules) {
+            let whole = line.is_empty() || found.contains_key(&line[..]);
+            let parts =
+                || (1..line.len()).any(|at| found.contains_key(&line[..at]) && found.contains_key(&line[at..]));
+            if !whole && line.len() < max && !parts() && object.disruptions > 0 {
+                wrong.push(format!("object {key}: {:?} is missing", String::from_utf8_lossy(&line)));
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong, each with a counter: a kind that no seed has hit fails the test.
+
+use std::collections::BTreeMap;
+
+/// Names of every fault and of everything that the outside world does. The table of a run lists them all.
+pub const KINDS: &[&str] = &[
+    "append",
+    "append without newline",
+    "drop a file",
+    "drop an empty file",
+    "same head as another",
+    "same bytes as another",
+    "inode used again, birth known",
+    "inode used again, birth unknown",
+    "rewritten in place, same size",
+    "truncated",
+    "hole behind a truncation",
+    "renamed inside",
+    "names swapped",
+    "renamed over another",
+    "moved out",
+    "moved in again",
+    "deleted",
+    "second hard link",
+    "completed name taken before",
+    "writer pauses with the file open",
+    "touched",
+    "grew between the check and the rename",
+    "grew after it was renamed",
+    "long line",
+    "list fails",
+    "directory gone",
+    "vanished between list and open",
+    "another file has the name",
+    "open refused",
+    "read error",
+    "short read",
+    "not a regular file",
+    "compressed",
+    "lease refused by a writer",
+    "no lease here",
+    "resized before rename",
+    "rewritten before rename",
+    "gone before rename",
+    "rename refused",
+    "completed name taken",
+    "queue full",
+    "too large, local",
+    "too large, broker",
+    "delivery fails",
+    "offset unknown",
+    "abortable error",
+    "fatal error",
+    "fenced",
+    "transaction timed out",
+    "commit lost before it took effect",
+    "commit lost after it took effect",
+    "commit lands late",
+    "late record lands",
+    "late record refused",
+    "init slow",
+    "init refused",
+    "progress incomplete",
+    "progress compacted",
+    "coordinator moved",
+    "brokers away",
+    "away longer than a transaction may last",
+    "clock jump",
+    "second agent kept out by the lock",
+    "second agent without the lock",
+    "crash",
+    "stop signal",
+    "once ends by itself",
+];
+
+/// Pieces of I/O before which the agent was killed at least once.
+pub const CRASHES: &[&str] = &[
+    "open the directory",
+    "prepare",
+    "init",
+    "read progress",
+    "list",
+    "open a file",
+    "read",
+    "fstat",
+    "begin",
+    "append",
+    "deliver",
+    "flush",
+    "own record",
+    "commit",
+    "commit answered",
+    "check before rename",
+    "rename",
+    "renamed",
+    "sync the directory",
+    "wait",
+];
+
+/// How often each kind was hit.
+#[derive(Default, Clone)]
+pub struct Hits(pub BTreeMap<&'static str, u64>);
+
+impl Hits {
+    /// One more of `kind`.
+    pub fn hit(&mut self, kind: &'static str) {
+        debug_assert!(KINDS.contains(&kind) || kind.starts_with("killed: "), "{kind} is in no list");
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Hits) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(kind).or_default() += count;
+        }
+    }
+
+    /// The table, and the kinds that were never hit.
+    pub fn table(&self) -> (String, Vec<String>) {
+        let names = KINDS.iter().map(|k| (*k).to_owned());
+        let all: Vec<_> = names.chain(CRASHES.iter().map(|c| killed(c).to_owned())).collect();
+        let count = |kind: &str| self.0.get(kind).copied().unwrap_or(0);
+        let table = all.iter().map(|kind| format!("{:>10}  {kind}\n", count(kind))).collect();
+        (table, all.into_iter().filter(|kind| count(kind) == 0).collect())
+    }
+}
+
+/// The kind for an agent killed before this piece of I/O.
+pub fn killed(point: &str) -> &'static str {
+    thread_local! {
+        static NAMES: BTreeMap<&'static str, &'static str> =
+            CRASHES.iter().map(|c| (*c, &*Box::leak(format!("killed: {c}").into_boxed_str()))).collect();
+    }
+    NAMES.with(|names| names.get(point).copied().unwrap_or_else(|| panic!("{point} is in no list")))
+}

@@ -1,0 +1,302 @@
+//! The spool directory of one agent, on the simulated disk: call by call what `source::spooldir` does, with the outside
+//! world acting between the calls.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use spoolway::agent::channel::file::{Entry, Reason};
+use spoolway::agent::channel::name::Name;
+use spoolway::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
+use spoolway::agent::source::{FileError, Source, SourceError};
+use spoolway::pipeline::report::FlowReason;
+
+use super::disk::{Key, SUFFIX};
+use super::sim::{Shared, Sim, step};
+
+/// An agent's view of the directory.
+pub struct Spool {
+    sim: Shared,
+    agent: u32,
+    is_open: bool,
+    descriptors: HashMap<Inode, Key>,
+    listed: Option<i64>,
+    heard: bool,
+}
+
+impl Spool {
+    pub fn new(sim: &Shared, agent: u32) -> Self {
+        Spool { sim: sim.clone(), agent, is_open: false, descriptors: HashMap::new(), listed: None, heard: false }
+    }
+
+    fn error(reason: FlowReason, message: &str) -> SourceError {
+        SourceError { reason, message: message.into() }
+    }
+
+    fn open_file(&self, name: &Name, inode: Inode) -> Result<Key, FileError> {
+        step(&self.sim, "open a file");
+        let sim = &mut *self.sim.borrow_mut();
+        let text = String::from_utf8_lossy(&name.0).into_owned();
+        let Some(&key) = sim.disk.names.get(&text) else {
+            sim.hit("vanished between list and open");
+            return Err(FileError::Vanished);
+        };
+        let object = &sim.disk.objects[key];
+        let (special, refused) = (object.special, object.refused);
+        if refused {
+            sim.hit("open refused");
+            return Err(FileError::Aside(Reason::PermissionDenied, "permission denied".into()));
+        }
+        if special {
+            return Err(FileError::Aside(Reason::NotARegularFile, "it is a FIFO".into()));
+        }
+        if sim.disk.objects[key].inode != inode {
+            sim.hit("another file has the name");
+            return Err(FileError::Vanished);
+        }
+        sim.disk.objects[key].descriptors += 1;
+        Ok(key)
+    }
+
+    /// What is done with an open descriptor in a read; the caller closes or keeps it.
+    fn read_open(&self, read: &Read, key: Key, data: &mut Vec<u8>) -> Result<Chunk, FileError> {
+        step(&self.sim, "read");
+        let (head, writer) = {
+            let sim = &mut *self.sim.borrow_mut();
+            if sim.disk.objects[key].damaged {
+                sim.hit("read error");
+                return Err(FileError::Aside(Reason::ReadError, "input/output error".into()));
+            }
+            let head = if read.head > 0 { sim.disk.mark(key, 0, read.head) } else { None };
+            let writer = if read.seal { sim.lease(key) } else { Writer::NotAsked };
+            let bytes = &sim.disk.objects[key].data;
+            let from = bytes.len().min(read.from as usize);
+            let to = bytes.len().min(read.from as usize + read.len);
+            data.clear();
+            data.extend_from_slice(&bytes[from..to]);
+            (head, writer)
+        };
+        step(&self.sim, "fstat");
+        let sim = &mut *self.sim.borrow_mut();
+        let stat = sim.disk.stat(key);
+        let end = read.from + data.len() as u64 >= stat.size;
+        if !end && data.len() < read.len {
+            sim.hit("short read");
+        }
+        sim.say(|| {
+            format!("read {} {}+{} of {}, end {end}, {writer:?}", read.name, read.from, data.len(), stat.size)
+        });
+        Ok(Chunk { stat, head, end, writer: if end { writer } else { Writer::NotAsked } })
+    }
+
+    fn complete_one(&self, wanted: &Completion) -> Completed {
+        let key = match self.open_file(&wanted.name, wanted.inode) {
+            Ok(key) => key,
+            Err(FileError::Vanished) => {
+                self.sim.borrow_mut().hit("gone before rename");
+                return Completed::Gone;
+            }
+            Err(FileError::Aside(_, why)) => return Completed::Refused(why),
+        };
+        let completed = self.complete_open(wanted, key);
+        self.sim.borrow_mut().disk.closed(key);
+        completed
+    }
+
+    fn complete_open(&self, wanted: &Completion, key: Key) -> Completed {
+        step(&self.sim, "check before rename");
+        let checked = {
+            let sim = &mut *self.sim.borrow_mut();
+            if sim.lease(key) == Writer::Open {
+                return Completed::Writer;
+            }
+            let stat = sim.disk.stat(key);
+            if matches!((stat.birth, wanted.birth), (Some(here), Some(there)) if here != there) {
+                sim.hit("gone before rename");
+                return Completed::Gone;
+            }
+            if stat.size != wanted.size {
+                sim.hit("resized before rename");
+                return Completed::Resized;
+            }
+            let (head, tail) = (wanted.head, wanted.tail);
+            if sim.disk.mark(key, 0, head.len) != Some(head)
+                || sim.disk.mark(key, wanted.size - u64::from(tail.len), tail.len) != Some(tail)
+            {
+                sim.hit("rewritten before rename");
+                return Completed::Rewritten;
+            }
+            sim.disk.objects[key].data.clone()
+        };
+        step(&self.sim, "rename");
+        let sim = &mut *self.sim.borrow_mut();
+        sim.rename(wanted, key, checked)
+    }
+}
+
+impl Sim {
+    /// Asks for a read lease.
+    fn lease(&mut self, key: Key) -> Writer {
+        let (foreign, writer) = (self.disk.objects[key].foreign, self.disk.objects[key].writer);
+        if foreign {
+            self.hit("no lease here");
+            return Writer::Unknown;
+        }
+        if writer {
+            self.hit("lease refused by a writer");
+            return Writer::Open;
+        }
+        Writer::None
+    }
+
+    fn rename(&mut self, wanted: &Completion, key: Key, checked: Vec<u8>) -> Completed {
+        let name = String::from_utf8_lossy(&wanted.name.0).into_owned();
+        if self.fails(2) {
+            self.hit("rename refused");
+            return Completed::Refused("no space left on device".into());
+        }
+        let Some(&there) = self.disk.names.get(&name) else {
+            self.hit("gone before rename");
+            return Completed::Gone;
+        };
+        if there != key {
+            // Swapped in the instant between the check and the rename: no file system call can prevent it.
+            self.say(|| format!("{name} is another file by now"));
+            self.disk.objects[there].mistakable = true;
+            self.disk.objects[there].disruptions += 1;
+        } else {
+            if self.disk.objects[key].data != checked {
+                self.hit("grew between the check and the rename");
+            }
+            super::check::completed(self, key, &checked);
+            self.disk.objects[key].completed = Some(checked);
+        }
+        let time = self.disk.time(self.now);
+        for number in 1.. {
+            let tail = if number == 1 { SUFFIX.to_owned() } else { format!(".{number}{SUFFIX}") };
+            let target = format!("{name}{tail}");
+            if self.disk.names.contains_key(&target) {
+                self.hit("completed name taken");
+                continue;
+            }
+            self.say(|| format!("renamed {name} to {target}"));
+            self.disk.link(&target, there, time);
+            self.disk.unlink(&name, time);
+            return Completed::Renamed(Name::new(target.as_bytes()));
+        }
+        unreachable!("one of the names is free")
+    }
+}
+
+impl Source for Spool {
+    fn open(&mut self) -> Result<(), SourceError> {
+        self.release();
+        step(&self.sim, "open the directory");
+        let sim = &mut *self.sim.borrow_mut();
+        if sim.disk.gone {
+            return Err(Self::error(FlowReason::SpoolDirectoryMissing, "it does not exist"));
+        }
+        if sim.lock.is_some_and(|holder| holder != self.agent) && sim.lock_works {
+            sim.hit("second agent kept out by the lock");
+            return Err(Self::error(FlowReason::AnotherAgentRunning, "another agent has it locked"));
+        }
+        sim.lock = Some(self.agent);
+        self.is_open = true;
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        let mut sim = self.sim.borrow_mut();
+        for (_, key) in self.descriptors.drain() {
+            sim.disk.closed(key);
+        }
+        if self.is_open && sim.lock == Some(self.agent) {
+            sim.lock = None;
+        }
+        self.is_open = false;
+        self.listed = None;
+    }
+
+    fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError> {
+        step(&self.sim, "list");
+        let (names, changed) = {
+            let sim = &mut *self.sim.borrow_mut();
+            if sim.disk.gone {
+                return Err(Self::error(FlowReason::SpoolDirectoryMissing, "it does not exist"));
+            }
+            if sim.fails(1) {
+                sim.hit("list fails");
+                return Err(Self::error(FlowReason::SpoolDirectoryMissing, "input/output error"));
+            }
+            if !full && self.listed == Some(sim.disk.changed) {
+                return Ok(None);
+            }
+            (sim.disk.candidates().map(|(name, _)| name.clone()).collect::<Vec<_>>(), sim.disk.changed)
+        };
+        self.heard = false;
+        let mut entries = vec![];
+        for name in names {
+            let sim = &mut *self.sim.borrow_mut();
+            if sim.chance(100) {
+                sim.pass(Duration::from_micros(50));
+            }
+            if let Some(&key) = sim.disk.names.get(&name) {
+                let (stat, regular) = (sim.disk.stat(key), !sim.disk.objects[key].special);
+                entries.push(Entry { name: Name::new(name.as_bytes()), stat, regular });
+            }
+        }
+        let sim = &mut *self.sim.borrow_mut();
+        let shown = |e: &Entry| format!("{}#{}:{}", e.name, e.stat.inode, e.stat.size);
+        sim.say(|| format!("listed {}", entries.iter().map(shown).collect::<Vec<_>>().join(" ")));
+        self.listed = Some(changed);
+        Ok(Some(entries))
+    }
+
+    fn read(&mut self, read: &Read, data: &mut Vec<u8>) -> Result<Chunk, FileError> {
+        let kept = self.descriptors.remove(&read.inode);
+        let key = match kept {
+            Some(key) if !read.fresh => key,
+            kept => {
+                if let Some(key) = kept {
+                    self.sim.borrow_mut().disk.closed(key);
+                }
+                self.open_file(&read.name, read.inode)?
+            }
+        };
+        // Kept where `release` finds it, should the agent be killed in the middle.
+        self.descriptors.insert(read.inode, key);
+        let chunk = self.read_open(read, key, data);
+        if chunk.as_ref().map_or(true, |c| c.end) {
+            self.descriptors.remove(&read.inode);
+            self.sim.borrow_mut().disk.closed(key);
+        }
+        chunk
+    }
+
+    fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
+        let mut results = vec![];
+        for wanted in batch {
+            results.push((wanted.inode, self.complete_one(wanted)));
+            step(&self.sim, "renamed");
+        }
+        step(&self.sim, "sync the directory");
+        results
+    }
+
+    fn wait(&mut self, time: Duration) -> bool {
+        step(&self.sim, "wait");
+        let sim = &mut *self.sim.borrow_mut();
+        let before: u64 = sim.disk.objects.iter().map(|o| o.version).sum::<u64>() + sim.disk.changed as u64;
+        let part = if sim.drain_since.is_none() && sim.chance(300) { sim.rng.u32(1..=10) } else { 10 };
+        sim.pass(time * part / 10);
+        let after: u64 = sim.disk.objects.iter().map(|o| o.version).sum::<u64>() + sim.disk.changed as u64;
+        let heard = before != after && !self.heard && sim.lock_works; // without it: no inotify either
+        self.heard |= heard;
+        heard
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
