@@ -5,10 +5,10 @@
 //! | module | what it is | may import |
 //! |---|---|---|
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
-//! | [`demo`] | realistic input for the demo and the bench | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline` |
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka` |
+//! | [`demo`] | `spoolway demo`, and its input, which the bench uses too | `pipeline`, `yaml`, `kafka`, `agent` |
 //! | [`cli`] | the command line | everything |
 
 #[cfg(feature = "agent")]
