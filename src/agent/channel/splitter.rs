@@ -101,7 +101,11 @@ pub fn split(
             at += cutter.long_prefix(at);
         } else {
             if last {
-                cutter.line(at, rest.len());
+                // Behind the last line's end there is no line, only the end of the file.
+                if !rest.is_empty() {
+                    cutter.line(at, rest.len());
+                }
+                cutter.state = LineState::Start;
                 at = data.len();
             }
             break;
