@@ -43,7 +43,7 @@ pub fn run(limit: Option<Duration>) -> anyhow::Result<bool> {
     }
     let dir = tempfile::Builder::new().prefix("spoolway-demo-").tempdir().context("cannot make a directory")?;
     let cluster = broker().context("cannot start the embedded broker")?;
-    let text = super::pipeline_text(dir.path(), &cluster.bootstrap_servers(), "300ms", "1Mi");
+    let text = super::pipeline_text(dir.path(), &cluster.bootstrap_servers(), "300ms", "4Mi");
     let pipeline = super::pipeline(&text)?;
     let watch = Watch::start(pipeline.kafka().context("the demo has no Kafka sink")?, "read_committed")?;
     let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
