@@ -13,10 +13,10 @@ need        := ./scripts/need.sh
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
 
-demo: ## ship generated logs on this machine and kill the agent on the way; ARGS=--kafka: into a real Kafka
+demo: ## ship generated logs before your eyes; ARGS=--kafka: into a real Kafka, with kill -9 on the way
 	@$(need) $(BUILD_TOOLS)
-	@case ' $(ARGS) ' in *' --kafka '*) $(MAKE) --no-print-directory beds ;; esac
-	cargo run --release --locked --no-default-features --features agent -- demo $(ARGS)
+	@cargo build --release --locked --no-default-features --features agent
+	@scripts/demo.sh $(ARGS)
 
 beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch

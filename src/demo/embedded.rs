@@ -10,7 +10,6 @@ use anyhow::Context;
 use indicatif::{BinaryBytes, HumanCount};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::picture::{FileRow, ReceiptRow, Stage, View, receipt_row};
 use super::screen::Screen;
@@ -35,12 +34,7 @@ const HISTORY: usize = 30;
 /// # Errors
 /// The demo cannot be set up.
 pub fn run(limit: Option<Duration>) -> anyhow::Result<bool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second signal ends the process at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())?;
-        signal_hook::flag::register(signal, interrupted.clone())?;
-    }
+    let interrupted = super::interruptible()?;
     let dir = tempfile::Builder::new().prefix("spoolway-demo-").tempdir().context("cannot make a directory")?;
     let cluster = broker().context("cannot start the embedded broker")?;
     let text = super::pipeline_text(dir.path(), &cluster.bootstrap_servers(), "300ms", "4Mi");

@@ -11,7 +11,11 @@ pub mod spool;
 pub mod tally;
 pub mod watch;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::pipeline::{Judge, LogPipeline, validate};
 
@@ -54,4 +58,14 @@ fn pipeline(text: &str) -> anyhow::Result<LogPipeline> {
     let pipeline = crate::yaml::load(text).map_err(said)?.pop().context("the demo has no pipeline")?;
     let problems = validate(&pipeline, Judge::Bare);
     if problems.is_empty() { Ok(pipeline) } else { Err(said(problems)) }
+}
+
+/// Set by ctrl-c and SIGTERM; the second of them ends the process at once.
+fn interruptible() -> std::io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())?;
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
 }
