@@ -1,4 +1,6 @@
 //! The one integration binary: each area is a module.
 
 mod cli;
+#[cfg(feature = "agent")]
+mod demo;
 mod golden;

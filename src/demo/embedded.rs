@@ -11,7 +11,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use super::picture::{FileRow, ReceiptRow, Stage, View, receipt_row};
+use super::picture::{FileRow, ReceiptRow, Stage, View, WARNING, receipt_row};
 use super::screen::Screen;
 use super::spool::{Spool, Written};
 use super::watch::{Seen, Watch};
@@ -69,9 +69,9 @@ fn broker() -> rdkafka::error::KafkaResult<MockCluster<'static, DefaultProducerC
 
 fn opening(dir: &std::path::Path) -> String {
     format!(
-        "spoolway demo: generated logs in {}, the real agent, an embedded broker\n\
-         the embedded broker is for looking only: it does not isolate transactions and keeps nothing;\n\
-         each call to it takes {} ms, and the generator sets the pace: the rates measure nothing\n\n",
+        "spoolway demo: generated logs in {}, the real agent\n\
+         {WARNING};\n\
+         a call to it takes {} ms and the generator sets the pace: the rates measure nothing\n\n",
         dir.display(),
         ROUND_TRIP.as_millis()
     )
@@ -181,8 +181,8 @@ impl Show {
             committed: report.totals.records,
             arrived: seen.tally.arrived,
             rates: self.samples.iter().zip(self.samples.iter().skip(1)).map(rate).collect(),
-            backlog_bytes: report.backlog.bytes,
-            backlog_files: report.backlog.files,
+            backlog_bytes: rows.iter().map(|row| row.bytes.saturating_sub(row.shipped)).sum(),
+            backlog_files: at(Stage::Waiting) + at(Stage::Reading),
             receipts: newest(&seen, 20),
             rows,
         }
@@ -212,10 +212,13 @@ impl Show {
             "check     by the id of each line: missing {missing}, twice {twice}, foreign {}",
             seen.tally.foreign
         );
-        println!("bytes     {} in {seconds:.1} s, {} lines/s", BinaryBytes(bytes), (lines as f64 / seconds) as u64);
-        for receipt in newest(&seen, 3) {
-            println!("receipt   {}", receipt_row(&receipt));
-        }
+        println!(
+            "bytes     {} in {seconds:.1} s, {} lines/s",
+            BinaryBytes(bytes),
+            HumanCount((lines as f64 / seconds) as u64)
+        );
+        println!("receipts, the last three:");
+        newest(&seen, 3).iter().for_each(|receipt| println!("  {}", receipt_row(receipt)));
         if !exact {
             let report = self.status.report();
             println!(
@@ -226,24 +229,22 @@ impl Show {
                 self.open.len(),
                 report.message
             );
-            println!(
-                "the embedded broker shows lines of aborted transactions too; a retry makes them appear twice"
-            );
+            println!("this broker shows the lines of aborted transactions too: after a retry they are there twice");
             if let Some(trouble) = &seen.trouble {
                 println!("the consumer: {trouble}");
             }
         }
-        print!("{NEXT}");
+        println!("\n{WARNING}{NEXT}");
         exact
     }
 }
 
 /// What to type next.
 const NEXT: &str = "
-next
-  make demo ARGS=--kafka           a real Kafka, kill -9 three times, counted by Kafka's own consumer
-  spoolway agent -f FILE --once    your own files; deploy/samples/web-access.yaml is a FILE to begin with
-";
+next:
+  make demo ARGS=--kafka           a real Kafka, kill -9, Kafka's own consumer
+  spoolway agent -f FILE --once    your own files; to begin with, a FILE is
+                                   deploy/samples/web-access.yaml";
 
 fn row(file: &Written, shipped: u64, completed: bool) -> FileRow {
     let stage = match shipped {

@@ -14,7 +14,6 @@ use anyhow::{Context, bail};
 use console::style;
 use indicatif::{BinaryBytes, HumanCount};
 
-use super::TOPIC;
 use super::picture::{ReceiptRow, receipt_row};
 use super::spool::Spool;
 use super::watch::Watch;
@@ -206,8 +205,8 @@ impl Demo<'_> {
         println!("  records found   {:>11}", HumanCount(tally.arrived).to_string());
         println!("  missing {}, twice {}, foreign {}", tally.missing(written), tally.twice, tally.foreign);
         println!(
-            "  records in {TOPIC} of transactions that the kills broke off, which read_committed never sees: {}",
-            HumanCount(everything.saturating_sub(tally.arrived))
+            "  of killed agents{:>11}  in the topic, but aborted: read_committed skips them",
+            HumanCount(everything.saturating_sub(tally.arrived)).to_string()
         );
         if let (false, Some(trouble)) = (exact, &seen.trouble) {
             println!("  the reader's last trouble: {trouble}");

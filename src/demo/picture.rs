@@ -94,16 +94,18 @@ pub struct View {
     pub receipts: Vec<ReceiptRow>,
 }
 
+/// Told above every frame and at the end.
+pub const WARNING: &str = "the embedded broker is for looking only: it isolates no transactions, keeps nothing";
+
 /// Lines of a frame that are always there.
-const FIXED: usize = 13;
+const FIXED: usize = 12;
 
 /// The picture for a terminal of this size: always the same number of lines, none wider than `width`.
 pub fn frame(view: &View, width: usize, height: usize) -> Vec<String> {
     let room = height.saturating_sub(FIXED + 1).clamp(2, 20);
     let (files, receipts) = (room - room * 2 / 5, room * 2 / 5);
-    let mut out = vec![heading(view, width), String::new()];
+    let mut out = vec![heading(view, width), format!("{}", style(WARNING).dim()), String::new()];
     out.extend(numbers(view));
-    out.push(String::new());
     out.push(format!("  {}", style("in the spool directory").dim()));
     // The files at work first; of the completed ones only the newest, and only where there is room.
     let open = view.rows.iter().filter(|r| r.stage < Stage::Completed).count();
@@ -133,7 +135,7 @@ fn fill(out: &mut Vec<String>, rows: impl Iterator<Item = String>, count: usize)
 }
 
 fn heading(view: &View, width: usize) -> String {
-    let left = format!("{}  {}", style("spoolway demo").bold(), style("embedded broker: for looking only").dim());
+    let left = style("spoolway demo").bold().to_string();
     let state = if view.flowing { style(&view.state).green() } else { style(&view.state).yellow() };
     let right = format!("{state}  {}", clock(view.seconds));
     let gap = width.saturating_sub(measure_text_width(&left) + measure_text_width(&right)).max(2);
@@ -167,8 +169,8 @@ fn numbers(view: &View) -> [String; 5] {
             count(view.committed),
             style(count(view.arrived)).bold()
         ),
-        format!("{}{:>7} records/s   {}", label("arriving"), count(rate), style(sparks(&view.rates)).cyan()),
-        format!("{}{:>7} in {} files", label("backlog"), bytes(view.backlog_bytes), count(view.backlog_files)),
+        format!("{}{} records/s   {}", label("arriving"), count(rate), style(sparks(&view.rates)).cyan()),
+        format!("{}{} in {} files", label("backlog"), bytes(view.backlog_bytes), count(view.backlog_files)),
         trouble,
     ]
 }
@@ -186,7 +188,8 @@ fn sparks(rates: &[u64]) -> String {
 
 fn file_row(row: &FileRow, width: usize) -> String {
     let bar = width.saturating_sub(54).clamp(8, 40);
-    let full = if row.bytes == 0 { bar } else { (row.shipped * bar as u64 / row.bytes) as usize }.min(bar);
+    let done_of = |whole: u64| row.shipped.min(row.bytes) * whole / row.bytes.max(1);
+    let full = done_of(bar as u64) as usize;
     let (done, rest) = ("━".repeat(full), "─".repeat(bar - full));
     let done = if row.stage == Stage::Completed { style(done).green() } else { style(done).cyan() };
     let word = match row.stage {
@@ -194,20 +197,20 @@ fn file_row(row: &FileRow, width: usize) -> String {
         Stage::Waiting => style(row.stage.word()).dim(),
         _ => style(row.stage.word()),
     };
-    let percent = if row.bytes == 0 { 100 } else { row.shipped * 100 / row.bytes };
+    let percent = done_of(100);
     format!("  {:<14} {done}{} {percent:>3} %  {:>10}  {word}", row.name, style(rest).dim(), bytes(row.bytes))
 }
 
-/// One receipt: `web-0003.log → web-access/2  offsets 1,204 – 9,310  8,107 lines`.
+/// One receipt: `web-0003.log → web-access/2  offsets   1,204 –   9,310    8,107 lines`.
 pub fn receipt_row(row: &ReceiptRow) -> String {
     let count = |n: i64| HumanCount(n.unsigned_abs()).to_string();
     let place = match row.at {
         Some((partition, first, last)) => {
-            format!("{}/{partition}  offsets {:>9} – {:>9}", super::TOPIC, count(first), count(last))
+            format!("{}/{partition}  offsets {:>7} – {:>7}", super::TOPIC, count(first), count(last))
         }
         None => format!("{}    offsets not known", super::TOPIC),
     };
-    format!("{:<14} → {place}  {:>8} lines", row.name, HumanCount(row.lines).to_string())
+    format!("{:<12} → {place}  {:>7} lines", row.name, HumanCount(row.lines).to_string())
 }
 
 /// The same for a log file: one line, no escape codes.
