@@ -91,9 +91,10 @@ impl Demo<'_> {
     fn ship(&self, lines: u64) -> anyhow::Result<ExitStatus> {
         for kill in 1..=KILLS {
             let mut agent = self.agent(if kill == 1 { "started" } else { "started again" })?;
-            // A random moment in its part of the work, at which it may be doing anything.
-            let part = lines / (KILLS + 1);
-            let at = part * (kill - 1) + fastrand::u64(part / 4..part);
+            // A random moment after it has committed something itself, at which it may be doing anything.
+            let before = self.committed.seen().in_segments;
+            let part = lines.saturating_sub(before) / (KILLS + 2 - kill);
+            let at = before + fastrand::u64(part / 4..=part).max(1);
             while self.committed.seen().in_segments < at {
                 self.pause(&mut agent)?;
             }
