@@ -17,7 +17,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/spoolway-demo-XXXXXX")
 export KAFKA_BED=$work/kafka
 demo=
 end() {
-  trap '' INT TERM # an impatient second ctrl-c must not leave a broker behind
+  trap '' INT TERM HUP # an impatient second ctrl-c must not leave a broker behind
   if [ -n "$demo" ]; then kill "$demo" 2>/dev/null && wait "$demo" || true; fi
   "$kafka" wipe
   rm -rf "$work"
@@ -25,6 +25,7 @@ end() {
 trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 129' HUP
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port=${PORT:-29192}

@@ -39,7 +39,11 @@ pub fn run(limit: Option<Duration>) -> anyhow::Result<bool> {
     let cluster = broker().context("cannot start the embedded broker")?;
     let text = super::pipeline_text(dir.path(), &cluster.bootstrap_servers(), "300ms", "4Mi");
     let pipeline = super::pipeline(&text)?;
-    let watch = Watch::start(pipeline.kafka().context("the demo has no Kafka sink")?, "read_committed")?;
+    let watch = Watch::start(
+        pipeline.kafka().context("the demo has no Kafka sink")?,
+        "read_committed",
+        &[TOPIC, RECEIPTS],
+    )?;
     let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
     let options = Options { cluster: "demo".into(), agent_id: "demo".into(), once: false };
     let agent = Agent::new(&pipeline, &options, &stop, wakes)?;

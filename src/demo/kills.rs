@@ -1,7 +1,7 @@
 //! The demo against a real Kafka: the agent as a process, killed with kill -9 at random moments while it ships. I/O.
 //!
-//! Two readers watch all the time: a `read_committed` one, which must see every line once, and a `read_uncommitted` one, which
-//! shows that the kills did hit open transactions.
+//! Readers watch all the time: one of receipts; a `read_committed` one of lines, which must see each of them once; a
+//! `read_uncommitted` one, which shows whether the kills hit open transactions.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,6 +17,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use super::picture::{ReceiptRow, receipt_row};
 use super::spool::Spool;
 use super::watch::Watch;
+use super::{RECEIPTS, TOPIC};
 
 /// How often the agent is killed.
 const KILLS: u64 = 3;
@@ -42,13 +43,17 @@ pub fn run(bootstrap: &str, lines: u64, keep: Option<&Path>) -> anyhow::Result<b
     fs::write(dir.join("pipeline.yaml"), &text)?;
     let pipeline = super::pipeline(&text)?;
     let sink = pipeline.kafka().context("the demo has no Kafka sink")?;
+    let watch = |isolation, topic| {
+        Watch::start(sink, isolation, &[topic]).with_context(|| format!("cannot read from Kafka at {bootstrap}"))
+    };
     let mut demo = Demo {
         dir,
         start: Instant::now(),
         interrupted,
         spool: Spool::new(&dir.join("spool"), fastrand::u64(..)),
-        committed: Watch::start(sink, "read_committed").context("cannot read from Kafka")?,
-        everything: Watch::start(sink, "read_uncommitted").context("cannot read from Kafka")?,
+        receipts: watch("read_committed", RECEIPTS)?,
+        committed: watch("read_committed", TOPIC)?,
+        everything: watch("read_uncommitted", TOPIC)?,
     };
     println!("spoolway demo: exactly once into Kafka at {bootstrap}, with kill -9 on the way\n");
     demo.fill(lines)?;
@@ -62,6 +67,8 @@ struct Demo<'a> {
     start: Instant,
     interrupted: Arc<AtomicBool>,
     spool: Spool,
+    /// Alone, since it decides when to kill: it must not wait behind the lines.
+    receipts: Watch,
     committed: Watch,
     everything: Watch,
 }
@@ -92,10 +99,10 @@ impl Demo<'_> {
         for kill in 1..=KILLS {
             let mut agent = self.agent(if kill == 1 { "started" } else { "started again" })?;
             // A random moment after it has committed something itself, at which it may be doing anything.
-            let before = self.committed.seen().in_segments;
+            let before = self.receipts.seen().in_segments;
             let part = lines.saturating_sub(before) / (KILLS + 2 - kill);
             let at = before + fastrand::u64(part / 4..=part).max(1);
-            while self.committed.seen().in_segments < at {
+            while self.receipts.seen().in_segments < at {
                 self.pause(&mut agent)?;
             }
             std::thread::sleep(Duration::from_millis(fastrand::u64(0..200)));
@@ -107,7 +114,7 @@ impl Demo<'_> {
             }
             agent.0.kill()?;
             agent.0.wait()?;
-            let committed = HumanCount(self.committed.seen().in_segments);
+            let committed = HumanCount(self.receipts.seen().in_segments);
             let words = format!("kill -9 #{kill}");
             self.say(&format!(
                 "{}, pid {}, after {committed} lines committed",
@@ -178,7 +185,9 @@ impl Demo<'_> {
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            let enough = now.0 >= lines && now.1 >= now.0 && last.1.elapsed() >= Duration::from_secs(1);
+            let receipts = self.receipts.seen().receipts.len();
+            let all = now.0 >= lines && now.1 >= now.0 && receipts >= self.spool.written.len();
+            let enough = all && last.1.elapsed() >= Duration::from_secs(1);
             if enough || last.1.elapsed() >= QUIET {
                 return Ok(());
             }
@@ -196,7 +205,7 @@ impl Demo<'_> {
         let seen = self.committed.seen();
         let (tally, written) = (&seen.tally, &self.spool.written);
         println!("\nreceipts");
-        let mut receipts: Vec<ReceiptRow> = seen.receipts.iter().map(ReceiptRow::from).collect();
+        let mut receipts: Vec<ReceiptRow> = self.receipts.seen().receipts.iter().map(ReceiptRow::from).collect();
         receipts.sort_by(|a, b| a.name.cmp(&b.name));
         receipts.iter().for_each(|receipt| println!("  {}", receipt_row(receipt)));
         let promised: u64 = receipts.iter().map(|r| r.lines).sum();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::pipeline::{Judge, LogPipeline, validate};
 
@@ -60,10 +60,10 @@ fn pipeline(text: &str) -> anyhow::Result<LogPipeline> {
     if problems.is_empty() { Ok(pipeline) } else { Err(said(problems)) }
 }
 
-/// Set by ctrl-c and SIGTERM; the second of them ends the process at once.
+/// Set by ctrl-c, SIGTERM, or a closed window, so that nothing is left behind; the second of them ends the process at once.
 fn interruptible() -> std::io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())?;
         signal_hook::flag::register(signal, interrupted.clone())?;
     }

@@ -36,7 +36,7 @@ pub struct Seen {
     pub trouble: Option<String>,
 }
 
-/// A reader of both topics, from what is their end when it starts.
+/// A reader of the demo's topics, from what is their end when it starts.
 pub struct Watch {
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
@@ -44,14 +44,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to read. The data topic must be there; the receipt topic may come later.
+    /// Starts to read `topics`. The data topic must be there; the receipt topic may come later.
     ///
     /// # Errors
     /// No answer, or no data topic.
-    pub fn start(sink: &KafkaSink, isolation: &str) -> anyhow::Result<Watch> {
+    pub fn start(sink: &KafkaSink, isolation: &str, topics: &[&'static str]) -> anyhow::Result<Watch> {
         let consumer: BaseConsumer = crate::kafka::consumer(sink, "demo-watch", isolation).create()?;
         let mut waiting = vec![];
-        for topic in [TOPIC, RECEIPTS] {
+        for &topic in topics {
             if !assign(&consumer, topic, true)? {
                 waiting.push(topic);
             }
