@@ -32,9 +32,10 @@ const QUIET: Duration = Duration::from_secs(40);
 /// The demo cannot be set up, or was interrupted.
 pub fn run(bootstrap: &str, lines: u64, keep: Option<&Path>) -> anyhow::Result<bool> {
     let interrupted = super::interruptible()?;
+    // Lives to the end of this function, where it is removed.
     let temporary =
-        tempfile::Builder::new().prefix("spoolway-demo-").tempdir().context("cannot make a directory")?;
-    let dir = keep.unwrap_or(temporary.path());
+        if keep.is_none() { Some(tempfile::tempdir().context("cannot make a directory")?) } else { None };
+    let dir = temporary.as_ref().map(tempfile::TempDir::path).or(keep).context("no directory")?;
     if keep.is_some() {
         fs::create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }

@@ -60,11 +60,14 @@ fn pipeline(text: &str) -> anyhow::Result<LogPipeline> {
     if problems.is_empty() { Ok(pipeline) } else { Err(said(problems)) }
 }
 
-/// Set by ctrl-c, SIGTERM, or a closed window, so that nothing is left behind; the second of them ends the process at once.
+/// Set by ctrl-c, SIGTERM, or a closed window, so that nothing is left behind. The same signal once more ends the process at
+/// once; another one does not: ctrl-c reaches a script too, which then sends SIGTERM.
 fn interruptible() -> std::io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, interrupted.clone())?;
+        let before = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register_conditional_shutdown(signal, 1, before.clone())?;
+        signal_hook::flag::register(signal, before)?;
         signal_hook::flag::register(signal, interrupted.clone())?;
     }
     Ok(interrupted)
