@@ -17,10 +17,10 @@ build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
 	@$(need) $(BUILD_TOOLS)
 	cargo build --release --locked
 
-demo: ## ship generated logs on this machine and kill the agent on the way; ARGS=--kafka: into a real Kafka
+demo: ## ship generated logs before your eyes; ARGS=--kafka: into a real Kafka, with kill -9 on the way
 	@$(need) $(BUILD_TOOLS)
-	@case ' $(ARGS) ' in *' --kafka '*) $(MAKE) --no-print-directory beds ;; esac
-	cargo run --release --locked --no-default-features --features agent -- demo $(ARGS)
+	@cargo build --release --locked --no-default-features --features agent
+	@scripts/demo.sh $(ARGS)
 
 beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "agent")]
+pub mod demo;
 pub mod log;
 pub mod validate;
 
@@ -24,6 +26,9 @@ pub enum Command {
     /// Run one pipeline on this machine
     #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
+    /// Ship generated logs before your eyes, into a broker of its own or a real Kafka
+    #[cfg(feature = "agent")]
+    Demo(demo::DemoArgs),
     /// Say everything that is wrong with LogPipeline files
     Validate(validate::ValidateArgs),
 }
@@ -34,6 +39,8 @@ impl Cli {
         match self.command {
             #[cfg(feature = "agent")]
             Command::Agent(args) => agent::run(args),
+            #[cfg(feature = "agent")]
+            Command::Demo(args) => demo::run(&args),
             Command::Validate(args) => validate::run(args),
         }
     }

@@ -5,11 +5,11 @@
 //! | module | what it is | may import |
 //! |---|---|---|
 //! | [`pipeline`] | pure data: what a LogPipeline is, and what is wrong with one | nothing of ours |
-//! | [`demo`] | realistic input for the demo and the bench | nothing of ours |
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
 //! | [`secrets`] | Secrets as files | nothing of ours |
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline`, `secrets` |
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka`, `secrets` |
+//! | [`demo`] | `spoolway demo`, and its input, which the bench uses too | `pipeline`, `yaml`, `kafka`, `agent` |
 //! | [`cli`] | the command line | everything |
 
 #![deny(missing_docs, unsafe_code)]

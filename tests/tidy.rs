@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent::sink", &["agent::sink", "agent::channel", "kafka", "pipeline", "secrets"]),
     ("agent", &["agent", "kafka", "pipeline"]),
     ("cli", &["agent", "cli", "demo", "pipeline", "yaml"]),
-    ("demo", &["agent", "demo", "pipeline", "yaml"]),
+    ("demo", &["agent", "demo", "kafka", "pipeline", "secrets", "yaml"]),
     ("kafka", &["pipeline", "secrets"]),
     ("lib", &[]),
     ("main", &[]),
