@@ -105,7 +105,10 @@ impl Disk {
         (o.data, o.modified, o.changed, o.version) = (data, time, time, o.version + 1);
         o.longest = o.longest.max(o.data.len());
         for line in o.data.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            o.lines.entry(line.strip_suffix(b"\r").unwrap_or(line).to_vec()).or_insert(o.disruptions);
+            // An unfinished line may end in the first half of its end.
+            for line in [line, line.strip_suffix(b"\r").unwrap_or(line)] {
+                o.lines.entry(line.to_vec()).or_insert(o.disruptions);
+            }
         }
     }
 
