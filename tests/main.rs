@@ -1,6 +1,8 @@
 //! The one integration binary: each area is a module.
 
 mod cli;
+#[cfg(feature = "agent")]
+mod e2e;
 mod golden;
 #[cfg(feature = "agent")]
 mod simulation;
