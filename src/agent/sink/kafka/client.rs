@@ -180,9 +180,16 @@ impl Transactional {
         self.delivery_failure().unwrap_or_else(|| judge(error, doing, &self.names, heard.as_ref()))
     }
 
-    /// What a delivery report said is closer to the cause than what the next call says.
+    /// What a delivery report said is closer to the cause than what the next call says. But a fatal error, such as that a
+    /// successor took over, purges the queue: then the reports are the fallout.
     fn delivery_failure(&self) -> Option<SinkError> {
         let (slot, code) = self.context.deliveries().failure()?;
+        if matches!(code, Code::PurgeQueue | Code::PurgeInflight)
+            && let Some((code, said)) = self.lender.producer().client().fatal_error()
+        {
+            let heard = self.context.heard.last();
+            return Some(judge_code(code, &said, Doing::Sending(&self.topic), &self.names, heard.as_ref()));
+        }
         Some(self.judge_delivery(slot, code))
     }
 
