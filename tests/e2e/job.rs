@@ -122,6 +122,19 @@ spec:
         self.names().iter().filter(|name| name.ends_with(b".COMPLETED")).count()
     }
 
+    /// Words of an agent without what differs from run to run.
+    pub fn redact(&self, text: &str) -> String {
+        let text = text.replace(self.spool.to_str().unwrap(), "<spool>").replace(&self.bed.address, "<broker>");
+        let numbers = [
+            (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
+            (r"after \d+ms in state \w+", "after <time>"),
+            (r"uid \d+", "uid <uid>"),
+        ];
+        numbers.iter().fold(text, |text, (pattern, with)| {
+            regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+        })
+    }
+
     /// Starts an agent that stays.
     pub fn start(&self) -> Agent {
         Agent::start(&self.manifest, &["--http", "127.0.0.1:0"])

@@ -45,7 +45,8 @@ fn the_seeds_own_job_runs_with_another_path_and_broker_only() {
     let text = seed
         .replace("/home/hadoop/dir/logdfs", job.spool.to_str().unwrap())
         .replace("dn1:9092, dn2:9092, dn3:9092", &format!("'{}'", bed.address));
-    assert_eq!(text.lines().filter(|line| !seed.contains(line)).count(), 2, "two lines differ");
+    let changed = text.lines().filter(|line| !line.starts_with('#') && !seed.contains(line)).count();
+    assert_eq!(changed, 2, "{text}");
     fs::write(&job.manifest, text).unwrap();
     job.topic = "test".into();
     bed.topics(&[("test", 3, "delete")]);
