@@ -3,6 +3,8 @@
 mod cli;
 #[cfg(feature = "agent")]
 mod demo;
+#[cfg(feature = "agent")]
+mod e2e;
 mod golden;
 #[cfg(feature = "agent")]
 mod simulation;

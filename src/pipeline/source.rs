@@ -222,10 +222,11 @@ impl SpoolDir {
     }
 }
 
-/// `pattern` as it is matched against a base name: the whole of it, as in Flume. The compiled form is limited to 1 MiB.
+/// `pattern` as it is matched against a base name: the whole of it, as in Flume. `.` is any character, a
+/// line end too, or a file with one in its name would wait for ever unseen. The compiled form is limited to 1 MiB.
 pub fn full_match(pattern: &str) -> Result<regex::Regex, regex::Error> {
     // Compiled alone first: `a)(b` would become valid once wrapped.
-    let limited = |p: &str| regex::RegexBuilder::new(p).size_limit(1 << 20).build();
+    let limited = |p: &str| regex::RegexBuilder::new(p).size_limit(1 << 20).dot_matches_new_line(true).build();
     limited(pattern)?;
     limited(&format!("^(?:{pattern})$"))
 }
@@ -239,6 +240,7 @@ mod tests {
         let logs = full_match("a|b.log").unwrap();
         assert!(logs.is_match("b.log") && logs.is_match("a"));
         assert!(!logs.is_match("ab.log") && !logs.is_match("b.log.gz"));
+        assert!(full_match("^.*$").unwrap().is_match("line\nend"), "any name that a file can have");
         assert!(full_match("a)(b").is_err());
         assert!(full_match("(?=a)").is_err());
         assert!(full_match("(?x) a # comment").is_err_and(|e| !e.to_string().is_empty()));

@@ -201,10 +201,11 @@ impl File {
         }
     }
 
-    /// Bytes still to ship, for the backlog.
+    /// Bytes still to ship, for the backlog. The size of a link is no backlog.
     pub fn remaining(&self) -> u64 {
         match self.phase {
             Phase::Completed { .. } | Phase::Absent { .. } => 0,
+            Phase::SetAside { reason: Reason::NotARegularFile, .. } => 0,
             _ => self.stat.size.saturating_sub(self.position()),
         }
     }

@@ -76,6 +76,18 @@ impl SpoolDir {
         SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
     }
 
+    fn unlocked(&self, errno: Errno) -> SourceError {
+        let path = self.settings.path.escape_debug();
+        if errno == Errno::WOULDBLOCK {
+            let message =
+                format!("another agent has {path} locked; this one waits, and takes over when the other ends");
+            return SourceError { reason: FlowReason::AnotherAgentRunning, message };
+        }
+        let message =
+            format!("spool directory {path} cannot be locked: {errno}; a file system with flock is needed");
+        SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
+    }
+
     fn owner_advice(&self) -> String {
         match rustix::fs::stat(self.settings.path.as_str()) {
             Ok(stat) => format!(
@@ -180,13 +192,7 @@ impl Source for SpoolDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir =
             rustix::fs::open(self.settings.path.as_str(), flags, Mode::empty()).map_err(|e| self.missing(e))?;
-        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|errno| SourceError {
-            reason: FlowReason::AnotherAgentRunning,
-            message: format!(
-                "another agent has {} locked ({errno}); this one waits, and takes over when the other ends",
-                self.settings.path.escape_debug()
-            ),
-        })?;
+        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|e| self.unlocked(e))?;
         self.check_writable(&dir)?;
         self.watch.on(&self.settings.path);
         self.dir = Some(dir);

@@ -10,12 +10,14 @@
 #   kafka.sh bootstrap                              the brokers' addresses
 #   kafka.sh topic NAME PARTITIONS [k=v ...]        create a topic with these settings
 #   kafka.sh topics
-#   kafka.sh read TOPIC [--timeout-ms N]            Kafka's console consumer, read_committed, from the beginning to the end:
-#                                                   Partition:P TAB Offset:O TAB value, one record a line
+#   kafka.sh read TOPIC [--timeout-ms N]            every record, read_committed, from the beginning to the end:
+#                                                   Partition:P TAB Offset:O TAB value, one record a line. Read.java, which is
+#                                                   Kafka's own consumer with a loop around it: a million records in a few seconds
+#   kafka.sh console TOPIC [--timeout-ms N]         the same by Kafka's console consumer: slow, and nothing of it is ours
 #   kafka.sh count TOPIC [--timeout-ms N]           how many records read_committed sees; far faster than read
 #   kafka.sh run CLASS ARGS...                      any class of Kafka's jars
 #
-# `read` and `count` fail (3) if they did not come to the end of the topic, for instance because an open transaction holds it up:
+# `read`, `console` and `count` fail (3) if they did not come to the end of the topic, for instance because an open transaction holds it up:
 # a reader that gave up early must not look like a short topic.
 #
 # Environment: KAFKA_BED        this bed's state (default $SPOOLWAY_CACHE/kafka). Beds with a folder and ports of their own run side by side.
@@ -300,7 +302,25 @@ reader_args() { # sets name, idle, group
   reader_settings
 }
 
+# The reader is compiled once for each version of its source, by the compiler that every JDK has as a module.
+reader_classes() {
+  classes=$cache/kafka-$version-read-$(cksum <"$here/Read.java" | tr -d ' ')
+  [ -f "$classes/Read.class" ] && return
+  local new
+  new=$(mktemp -d "$classes.XXXXXX")
+  java -m jdk.compiler/com.sun.tools.javac.Main -cp "$(printf '%s:' "$libs"/*.jar)" -d "$new" "$here/Read.java" >&2
+  # Tests start in parallel: the first that is ready wins.
+  mv -T "$new" "$classes" 2>/dev/null || rm -rf "$new"
+}
+
 read_topic() {
+  reader_args "$@"
+  reader_classes
+  java "-Xmx512m" -XX:+UseSerialGC -Dlog4j2.configurationFile="$bed/log4j2.properties" -cp "$classes:$libs/*" \
+    Read "$(bootstrap)" "$name" "$idle"
+}
+
+console() {
   reader_args "$@"
   # It ends with a timeout, and tells so on stderr as an error each time. What counts is whether it came to the end.
   tier=4 java_tool 512m org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$(bootstrap)" --topic "$name" \
@@ -334,6 +354,7 @@ case $command in
   topic) topic "$@" ;;
   topics) topics ;;
   read) read_topic "$@" ;;
+  console) console "$@" ;;
   count) count "$@" ;;
   run) run "$@" ;;
   *) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 2 ;;

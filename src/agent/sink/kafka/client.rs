@@ -27,6 +27,8 @@ use crate::secrets::{SecretError, Secrets};
 
 /// The agent looks whether it is to stop at least this often.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
+/// Idle, with bad news of the connections: ask for a sign of life this often.
+const ASK_EVERY: Duration = Duration::from_secs(3);
 
 fn missing(error: SecretError) -> SinkError {
     SinkError { failure: Failure::Retry, reason: FlowReason::SecretMissing, message: error.to_string() }
@@ -153,7 +155,7 @@ impl Cluster for Brokers {
             .map_err(|e| judge(&e, Doing::Init, &self.names, heard.last().as_ref()))?;
         heard.set(None);
         let lender = Lender::new(producer);
-        Ok(Transactional { lender, context, names: self.names.clone(), topic: self.topic.clone() })
+        Ok(Transactional { lender, context, names: self.names.clone(), topic: self.topic.clone(), asked: None })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
@@ -171,6 +173,8 @@ pub struct Transactional {
     context: Context,
     names: Names,
     topic: String,
+    /// When the brokers were last asked for a sign of life, while there was nothing to send.
+    asked: Option<Instant>,
 }
 
 impl Transactional {
@@ -180,9 +184,16 @@ impl Transactional {
         self.delivery_failure().unwrap_or_else(|| judge(error, doing, &self.names, heard.as_ref()))
     }
 
-    /// What a delivery report said is closer to the cause than what the next call says.
+    /// What a delivery report said is closer to the cause than what the next call says. But a fatal error, such as that a
+    /// successor took over, purges the queue: then the reports are the fallout.
     fn delivery_failure(&self) -> Option<SinkError> {
         let (slot, code) = self.context.deliveries().failure()?;
+        if matches!(code, Code::PurgeQueue | Code::PurgeInflight)
+            && let Some((code, said)) = self.lender.producer().client().fatal_error()
+        {
+            let heard = self.context.heard.last();
+            return Some(judge_code(code, &said, Doing::Sending(&self.topic), &self.names, heard.as_ref()));
+        }
         Some(self.judge_delivery(slot, code))
     }
 
@@ -255,7 +266,17 @@ impl Producer for Transactional {
     }
 
     fn idle(&mut self) -> Option<(FlowReason, String)> {
-        self.lender.producer().poll(Duration::ZERO);
-        self.context.heard.last()
+        let producer = self.lender.producer();
+        producer.poll(Duration::ZERO);
+        let heard = self.context.heard.last()?;
+        // A client tells that a connection broke, but not that another took its place: an answer proves it.
+        if self.asked.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
+            self.asked = Some(Instant::now());
+            if producer.client().fetch_metadata(Some(&self.topic), SLICE).is_ok() {
+                self.context.heard.set(None);
+                return None;
+            }
+        }
+        Some(heard)
     }
 }

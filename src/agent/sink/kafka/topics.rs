@@ -63,7 +63,7 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
         && fixed >= partitions as i32
     {
         let message = format!(
-            "spec.sink.kafka.partition is {fixed}, but topic {} has {partitions} partitions, counted from 0",
+            "spec.sink.kafka.partition is {fixed}, but topic {} has {partitions} partitions, counted from 0; correct it, or add partitions",
             brokers.topic
         );
         return Err(SinkError { failure: Failure::RetrySlowly, reason: FlowReason::TopicMissing, message });

@@ -1,0 +1,204 @@
+//! A real broker for tests, by `tests/beds/kafka/kafka.sh`: one that lives as long as the test binary, and one that may be killed.
+//!
+//! A guard process of its own sees the test binary end, however it ends, and then stops the broker and removes its data.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/kafka.sh");
+/// So that a killed broker is back within seconds, and an abandoned transaction ends soon after its timeout.
+const SETTINGS: &[&str] = &[
+    "broker.session.timeout.ms=2000",
+    "broker.heartbeat.interval.ms=500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
+];
+
+/// A broker on loopback with a folder of its own.
+pub struct Bed {
+    home: PathBuf,
+    /// `127.0.0.1:PORT`.
+    pub address: String,
+}
+
+/// One record as Kafka's consumer printed it.
+pub struct Record<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    pub value: &'a [u8],
+}
+
+/// Which of Kafka's consumers reads.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Reader {
+    /// `kafka.sh read`.
+    Fast,
+    /// `kafka.sh console`.
+    Console,
+}
+
+/// The broker that all tests share; `None`, and said so, where there is no Java.
+pub fn shared() -> Option<&'static Bed> {
+    static SHARED: OnceLock<Option<Bed>> = OnceLock::new();
+    let bed = SHARED.get_or_init(Bed::start).as_ref();
+    if bed.is_none() {
+        super::skipped("java and mvn are needed to run Kafka");
+    }
+    bed
+}
+
+/// The broker that may be killed; its tests run one after the other, and it is up when they get it.
+pub fn mortal() -> Option<MutexGuard<'static, Option<Bed>>> {
+    static MORTAL: Mutex<Option<Bed>> = Mutex::new(None);
+    let mut bed = MORTAL.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*bed {
+        Some(bed) if !bed.is_up() => bed.restart(),
+        Some(_) => {}
+        None => *bed = Bed::start(),
+    }
+    if bed.is_none() {
+        super::skipped("java and mvn are needed to run Kafka");
+    }
+    bed.is_some().then_some(bed)
+}
+
+/// Two free ports below those that the kernel gives to outgoing connections: a client that calls a dead broker could get the
+/// broker's own port, and talk to itself.
+pub fn free_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(32_768_u16);
+    loop {
+        let port = fastrand::u16(10_000..first.max(12_000) - 2);
+        let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if free(port) && free(port + 1) {
+            return port;
+        }
+    }
+}
+
+impl Bed {
+    fn start() -> Option<Bed> {
+        let is_there = |tool: &str| {
+            let found =
+                Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+            found.is_ok_and(|status| status.success())
+        };
+        if !is_there("java") || !is_there("mvn") {
+            return None;
+        }
+        let home = tempfile::Builder::new().prefix("spoolway-bed-").tempdir().unwrap().keep();
+        guard(&home);
+        let bed = Bed { home, address: String::new() };
+        let port = free_port().to_string();
+        let address = bed.script(&[&["start", "--port", &port], SETTINGS].concat());
+        Some(Bed { address: address.trim().to_owned(), ..bed })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(SCRIPT);
+        command.args(args).env("KAFKA_BED", &self.home).stdin(Stdio::null());
+        command
+    }
+
+    fn script(&self, args: &[&str]) -> String {
+        let out = self.command(args).output().unwrap();
+        assert!(out.status.success(), "kafka.sh {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn is_up(&self) -> bool {
+        self.script(&["status"]).contains(" up ")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        self.script(&["kill", "1"]);
+    }
+
+    /// Starts it on its data, and waits until it serves.
+    pub fn restart(&self) {
+        self.script(&["restart", "1"]);
+    }
+
+    /// Calls `each` with every committed record of a topic, in order within each partition; panics if the end is not reached.
+    pub fn read(&self, topic: &str, reader: Reader, each: impl FnMut(Record)) {
+        let said = self.read_so_far(topic, reader, each);
+        assert!(said.is_ok(), "reading {topic}: {}", said.unwrap_err());
+    }
+
+    /// The same where an open transaction may hold up the end: then what is committed before it, and the reader's words.
+    pub fn read_so_far(&self, topic: &str, reader: Reader, mut each: impl FnMut(Record)) -> Result<(), String> {
+        let command = if reader == Reader::Fast { "read" } else { "console" };
+        let mut child =
+            self.command(&[command, topic]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::with_capacity(1 << 20, child.stdout.take().unwrap());
+        let mut line = vec![];
+        while out.read_until(b'\n', &mut line).unwrap() > 0 {
+            line.pop();
+            each(parse(&line));
+            line.clear();
+        }
+        let ended = child.wait_with_output().unwrap();
+        let said = || String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(matches!(ended.status.code(), Some(0 | 3)), "reading {topic}: {}", said());
+        if ended.status.success() { Ok(()) } else { Err(said()) }
+    }
+
+    fn admin<T>(&self, work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions) -> T) -> T {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        let admin = config.create().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(std::time::Duration::from_secs(30)));
+        runtime.block_on(work(&admin, &options))
+    }
+
+    /// Makes topics: name, partitions, `cleanup.policy`.
+    pub fn topics(&self, topics: &[(&str, i32, &str)]) {
+        let new: Vec<_> = topics
+            .iter()
+            .map(|(name, partitions, policy)| {
+                NewTopic::new(name, *partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy)
+            })
+            .collect();
+        for result in self.admin(async |admin, options| admin.create_topics(&new, options).await.unwrap()) {
+            result.unwrap();
+        }
+    }
+
+    /// Gives a topic more partitions.
+    pub fn widen(&self, topic: &str, partitions: usize) {
+        let more = [NewPartitions::new(topic, partitions)];
+        for result in self.admin(async |admin, options| admin.create_partitions(&more, options).await.unwrap()) {
+            result.unwrap();
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Record<'_> {
+    let parsed = || {
+        let rest = line.strip_prefix(b"Partition:")?;
+        let tab = rest.iter().position(|b| *b == b'\t')?;
+        let (partition, rest) = (std::str::from_utf8(&rest[..tab]).ok()?.parse().ok()?, &rest[tab + 1..]);
+        let rest = rest.strip_prefix(b"Offset:")?;
+        let tab = rest.iter().position(|b| *b == b'\t')?;
+        let offset = std::str::from_utf8(&rest[..tab]).ok()?.parse().ok()?;
+        Some(Record { partition, offset, value: &rest[tab + 1..] })
+    };
+    parsed().unwrap_or_else(|| panic!("a record holds a line end: {}", line.escape_ascii()))
+}
+
+/// Waits for this process to end, then removes the bed.
+fn guard(home: &std::path::Path) {
+    let script = r#"tail --pid="$1" -s 0.2 -f /dev/null; KAFKA_BED="$2" "$3" wipe; rm -rf "$2""#;
+    let mut guard = Command::new("sh");
+    guard.args(["-c", script, "guard", &std::process::id().to_string()]).arg(home).arg(SCRIPT);
+    guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    guard.process_group(0).spawn().unwrap(); // Ctrl-C ends the tests, not their guard
+}

@@ -1,0 +1,147 @@
+//! One pipeline of a test: its manifest, spool directory and topics, all under names that no other test has.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::agent::{Agent, Ended};
+use super::bed::Bed;
+use super::check::{Content, Written};
+
+/// What differs from job to job.
+pub struct Plan<'a> {
+    /// Of the data topic.
+    pub partitions: i32,
+    /// More of `spec.source.spoolDir`, in YAML's flow style; quick by default.
+    pub source: &'a str,
+    /// More of `spec.sink.kafka`, with a leading comma.
+    pub sink: &'a str,
+    /// `spec.delivery`.
+    pub delivery: &'a str,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Plan { partitions: 1, source: "settleTime: 300ms, pollDelay: 50ms", sink: "", delivery: "" }
+    }
+}
+
+pub struct Job<'b> {
+    pub bed: &'b Bed,
+    home: tempfile::TempDir,
+    pub spool: PathBuf,
+    pub topic: String,
+    pub receipts: String,
+    pub manifest: PathBuf,
+}
+
+impl<'b> Job<'b> {
+    /// With its directory and its topics.
+    pub fn new(bed: &'b Bed, name: &str, plan: &Plan) -> Self {
+        let job = Job::unprepared(bed, name, plan);
+        fs::create_dir(&job.spool).unwrap();
+        bed.topics(&[(&job.topic, plan.partitions, "delete")]);
+        job.own_topics();
+        job
+    }
+
+    /// Neither a directory nor topics.
+    pub fn unprepared(bed: &'b Bed, name: &str, plan: &Plan) -> Self {
+        let home = tempfile::Builder::new().prefix("spoolway-e2e-").tempdir().unwrap();
+        let spool = home.path().join("spool");
+        let manifest = home.path().join("pipeline.yaml");
+        let Plan { source, sink, delivery, .. } = plan;
+        let (path, address) = (spool.display(), &bed.address);
+        let text = format!(
+            "apiVersion: spoolway.dev/v1alpha1
+kind: LogPipeline
+metadata: {{name: web, namespace: {name}}}
+spec:
+  source:
+    spoolDir: {{path: '{path}', {source}}}
+  sink:
+    kafka: {{bootstrapServers: ['{address}'], topic: {name}-data{sink}}}
+  delivery: {{{delivery}}}
+"
+        );
+        fs::write(&manifest, text).unwrap();
+        let (topic, receipts) = (format!("{name}-data"), format!("spoolway-{name}-receipts"));
+        Job { bed, home, spool, topic, receipts, manifest }
+    }
+
+    /// The topics for progress and receipts, small: an agent would make 56 partitions, which takes the broker seconds.
+    pub fn own_topics(&self) {
+        let checkpoints = self.receipts.replace("receipts", "checkpoints");
+        self.bed.topics(&[(&checkpoints, 4, "compact"), (&self.receipts, 2, "delete")]);
+    }
+
+    /// A folder for anything else, removed with the job.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn path(&self, name: &[u8]) -> PathBuf {
+        self.spool.join(OsStr::from_bytes(name))
+    }
+
+    /// Puts a whole file into the spool directory at once.
+    pub fn put(&self, name: &[u8], content: &[u8]) -> Written {
+        let new = self.home.path().join("new");
+        fs::write(&new, content).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+        Written::new(name, Content::Bytes(content.to_vec()))
+    }
+
+    /// Links a file that nobody changes into the spool directory, or copies it where links do not reach.
+    pub fn link(&self, file: &Path) -> Written {
+        let name = file.file_name().unwrap().as_bytes();
+        if fs::hard_link(file, self.path(name)).is_err() {
+            let new = self.home.path().join("new");
+            fs::copy(file, &new).unwrap();
+            fs::rename(new, self.path(name)).unwrap();
+        }
+        Written::new(name, Content::File(file.to_owned()))
+    }
+
+    /// What the spool directory holds, sorted.
+    pub fn names(&self) -> Vec<Vec<u8>> {
+        let entries = fs::read_dir(&self.spool).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_vec()).collect();
+        names.sort();
+        names
+    }
+
+    /// The same, to look at.
+    pub fn shown(&self) -> Vec<String> {
+        self.names().iter().map(|name| name.escape_ascii().to_string()).collect()
+    }
+
+    /// How many files are complete.
+    pub fn completed(&self) -> usize {
+        self.names().iter().filter(|name| name.ends_with(b".COMPLETED")).count()
+    }
+
+    /// Words of an agent without what differs from run to run.
+    pub fn redact(&self, text: &str) -> String {
+        let text = text.replace(self.spool.to_str().unwrap(), "<spool>").replace(&self.bed.address, "<broker>");
+        let numbers = [
+            (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
+            (r"after \d+ms in state \w+", "after <time>"),
+            (r"uid \d+", "uid <uid>"),
+        ];
+        numbers.iter().fold(text, |text, (pattern, with)| {
+            regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+        })
+    }
+
+    /// Starts an agent that stays.
+    pub fn start(&self) -> Agent {
+        Agent::start(&self.manifest, &["--http", "127.0.0.1:0"])
+    }
+
+    /// Runs an agent with `--once` to its end.
+    pub fn once(&self) -> Ended {
+        Agent::start(&self.manifest, &["--once"]).ended(std::time::Duration::from_secs(180))
+    }
+}
