@@ -76,6 +76,14 @@ impl SpoolDir {
         SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
     }
 
+    /// True when the directory that is open is the one that the path names.
+    fn is_still_there(&self) -> bool {
+        let Some(Ok((here, _))) = self.dir.as_ref().map(|dir| stat_of(dir, "", AtFlags::EMPTY_PATH)) else {
+            return false;
+        };
+        rustix::fs::stat(self.settings.path.as_str()).is_ok_and(|there| there.st_ino == here.inode)
+    }
+
     fn unlocked(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         if errno == Errno::WOULDBLOCK {
@@ -188,6 +196,10 @@ impl SpoolDir {
 
 impl Source for SpoolDir {
     fn open(&mut self) -> Result<(), SourceError> {
+        self.open.clear();
+        if self.is_still_there() {
+            return Ok(()); // and locked: a moment without the lock would let another agent in between
+        }
         self.release();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir =
