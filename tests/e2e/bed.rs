@@ -195,6 +195,7 @@ fn parse(line: &[u8]) -> Record<'_> {
 }
 
 /// Waits for this process to end, then removes the bed.
+#[expect(clippy::zombie_processes, reason = "it outlives this process, that is its use")]
 fn guard(home: &std::path::Path) {
     let script = r#"tail --pid="$1" -s 0.2 -f /dev/null; KAFKA_BED="$2" "$3" wipe; rm -rf "$2""#;
     let mut guard = Command::new("sh");
