@@ -51,6 +51,8 @@ pub struct Sent {
 pub enum Late {
     Record(u64, Sent),
     Commit(u64),
+    /// A hanging agent wakes up, sends the rest and commits.
+    Zombie(u64, Vec<Sent>),
 }
 
 /// Why a request fails.
@@ -201,6 +203,16 @@ impl Sim {
                 // A broker takes a record only into a transaction that is open: the partition was added to it.
                 let taken = self.broker.open.is_some() && self.broker.append(epoch, sent, now).is_ok();
                 self.hit(if taken { "late record lands" } else { "late record refused" });
+            }
+            Late::Zombie(epoch, rest) => {
+                let now = self.now;
+                let sent = rest.into_iter().all(|sent| self.broker.append(epoch, sent, now).is_ok());
+                if sent {
+                    self.commit_now();
+                }
+                let kind =
+                    if sent { "zombie commits before its successor's init" } else { "zombie's commit is fenced" };
+                self.hit(kind);
             }
             Late::Commit(epoch) => {
                 if epoch == self.broker.epoch && self.broker.open.is_some() {

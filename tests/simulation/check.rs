@@ -90,26 +90,26 @@ pub fn everything(sim: &mut Sim) {
     let chains = chains(sim, &mut wrong);
     let rules = sim.settings.rules;
     let mut unmatched: Vec<&Chain> = chains.values().collect();
-    for (key, object) in sim.disk.objects.iter().enumerate() {
-        let Some(content) = object.completed.as_ref().filter(|_| is_innocent(sim, object)) else { continue };
-        // A second name may have been read on after the first was completed.
-        let fits = |c: &&Chain| {
-            let shipped = object.data.get(..c.end as usize).filter(|s| s.len() >= content.len());
-            shipped.is_some_and(|shipped| c.records == expected(shipped, &c.cuts, &rules))
-        };
-        match unmatched.iter().position(fits) {
-            Some(at) => drop(unmatched.swap_remove(at)),
-            None => wrong.push(format!(
-                "object {key} ({} bytes) is not there exactly once: {:?}; begun like it: {:?}",
-                content.len(),
-                show(&expected(content, &[], &rules)),
-                unmatched
-                    .iter()
-                    .filter(|c| c.records.first() == expected(content, &[], &rules).first())
-                    .map(|c| (c.end, &c.cuts, show(&c.records)))
-                    .collect::<Vec<_>>()
-            )),
-        }
+    let mut objects: Vec<(Key, &Object)> = sim.disk.objects.iter().enumerate().collect();
+    objects.retain(|(_, o)| o.completed.is_some() && is_innocent(sim, o));
+    // Exactly its content at the last rename; or more, where a second name was read on after the first was completed.
+    for more in [false, true] {
+        objects.retain(|(_, object)| {
+            let size = object.completed.as_ref().map_or(0, Vec::len);
+            let fits = |c: &&Chain| {
+                let end = c.end as usize;
+                let shipped = object.data.get(..end).filter(|_| if more { end > size } else { end == size });
+                shipped.is_some_and(|shipped| c.records == expected(shipped, &c.cuts, &rules))
+            };
+            unmatched.iter().position(fits).map(|at| unmatched.swap_remove(at)).is_none()
+        });
+    }
+    for (key, object) in objects {
+        let content = expected(object.completed.as_ref().expect("it is completed"), &[], &rules);
+        let like = unmatched.iter().filter(|c| c.records.first() == content.first());
+        let like: Vec<_> = like.map(|c| (c.end, &c.cuts, show(&c.records))).collect();
+        wrong
+            .push(format!("object {key} is not there exactly once: {:?}; begun like it: {like:?}", show(&content)));
     }
     counts(sim, &chains, &mut wrong);
     for (name, key) in sim.disk.candidates() {
@@ -126,9 +126,10 @@ fn show(records: &[Vec<u8>]) -> Vec<String> {
 
 /// It only ever grew, and neither can it be taken for another file nor another for it.
 fn is_innocent(sim: &Sim, object: &Object) -> bool {
-    let empty = object.completed.as_ref().is_some_and(Vec::is_empty);
-    let taken_for = || sim.disk.objects.iter().any(|o| o.inode == object.inode && o.mistakable);
-    object.disruptions == 0 && !(object.mistakable && object.copied) && !(empty && taken_for())
+    let Some(content) = &object.completed else { return false };
+    let taken_for =
+        || sim.disk.objects.iter().any(|o| o.inode == object.inode && o.mistakable && o.begins_like(content));
+    object.disruptions == 0 && !(object.mistakable && object.copied) && !taken_for()
 }
 
 /// The lines of `content` in the plainest words; at a cut an unfinished line was sent, since nobody wrote on it.

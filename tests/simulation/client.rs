@@ -29,6 +29,8 @@ pub struct Sender {
     epoch: u64,
     queue: Vec<Sent>,
     delivered: Vec<Delivered>,
+    /// Everything of the transaction is queued, nothing is left to do but to send and to commit.
+    committing: bool,
 }
 
 fn failed(failure: Failure, message: &str) -> SinkError {
@@ -91,7 +93,7 @@ impl Cluster for Brokers {
         }
         let epoch = sim.broker.init();
         sim.say(|| format!("init: epoch {epoch}"));
-        Ok(Sender { sim: self.0.clone(), epoch, queue: vec![], delivered: vec![] })
+        Ok(Sender { sim: self.0.clone(), epoch, queue: vec![], delivered: vec![], committing: false })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
@@ -222,6 +224,9 @@ impl Producer for Sender {
     }
 
     fn commit(&mut self) -> Result<(), SinkError> {
+        self.committing = true;
+        step(&self.sim, "commit begins");
+        self.committing = false;
         self.deliver(self.queue.len())?;
         step(&self.sim, "commit");
         {
@@ -270,6 +275,11 @@ impl Drop for Sender {
     /// Nothing is flushed, but what is on its way may arrive.
     fn drop(&mut self) {
         let sim = &mut *self.sim.borrow_mut();
+        if self.committing && sim.rng.bool() {
+            // Not dead but hanging: what it has not sent yet it sends when it wakes up.
+            let rest = std::mem::take(&mut self.queue);
+            return sim.broker.late.push(Late::Zombie(self.epoch, rest));
+        }
         for sent in self.queue.drain(..).take(5) {
             sim.broker.late.push(Late::Record(self.epoch, sent));
         }

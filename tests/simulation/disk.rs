@@ -50,6 +50,13 @@ pub struct Object {
     pub version: u64,
 }
 
+impl Object {
+    /// True where it begins as `content` does, as far as both go: without a birth time nobody can tell them apart.
+    pub fn begins_like(&self, content: &[u8]) -> bool {
+        self.data.starts_with(content) || content.starts_with(&self.data)
+    }
+}
+
 /// The disk.
 #[derive(Debug, Default)]
 pub struct Disk {

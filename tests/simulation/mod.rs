@@ -28,7 +28,7 @@ use fault::Hits;
 use sim::{Life, Shared, Sim};
 
 /// Seeds of a normal test run.
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 2000;
 
 fn settings(rng: &mut fastrand::Rng) -> Settings {
     let mut pick = |values: &[u64]| values[rng.usize(0..values.len())];

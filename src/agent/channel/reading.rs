@@ -210,6 +210,7 @@ impl Channel {
             let slot = touch(begun, inode, &mut self.touched);
             slot.ended = Some(if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle });
             begun.progress.finished = true;
+            begun.progress.line_state = LineState::Start; // should it grow, what is new is a line of its own
             self.batch.add(0, now);
             return self.set(inode, Phase::Sealed);
         }
