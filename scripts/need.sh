@@ -25,7 +25,7 @@ have() {
   case $1 in
     time) [ -x /usr/bin/time ] ;;
     cni-plugins) [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] ;;
-    go) command -v go >/dev/null && [ "$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')" -ge 25 ] ;;
+    go) command -v go >/dev/null && [ "$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')" -ge 26 ] ;;
     java) command -v java >/dev/null && [ "$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 ] ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -36,7 +36,7 @@ for tool in "$@"; do
   have "$tool" && continue
   # Rust and Go come by their own installers: a distribution's are too old.
   [ "$tool" = cargo ] && { echo "missing: Rust 1.95 or newer; install it with rustup, then run this again" >&2; exit 1; }
-  [ "$tool" = go ] && { echo "missing: Go 1.25 or newer; install it as its project says, then run this again" >&2; exit 1; }
+  [ "$tool" = go ] && { echo "missing: Go 1.26 or newer; install it as its project says, then run this again" >&2; exit 1; }
   package=$(package_of "$tool")
   missing+=("$tool") packages+=("$package")
 done

@@ -8,7 +8,6 @@ scripts=$here/../../../scripts
 bin=$1
 
 kubernetes=$(sed -n 's:.*k8s.io/kubernetes v\([0-9.]*\)$:\1:p' "$here/kube/go.mod")
-coredns=1.15.0
 helm=3.22.0
 
 "$scripts/need.sh" flock unshare nsenter containerd runc iptables nft conntrack cni-plugins openssl ip
@@ -48,11 +47,13 @@ kubeall() {
 }
 
 etcd() { (cd "$here/etcd" && go_build "$bin/etcd" go.etcd.io/etcd/server/v3); }
+coredns() { (cd "$here/coredns" && go_build "$bin/coredns" .); }
 
-# These two can be had by version alone: Go takes the module's own list of dependencies.
-go_install() {
+# The only one that can be had by its version alone: Go takes the module's own list of dependencies.
+helm() {
   "$scripts/need.sh" go
-  CGO_ENABLED=0 GOBIN=$bin go install -trimpath -ldflags "-s -w ${2:-}" "$1" >&2
+  CGO_ENABLED=0 GOBIN=$bin go install -trimpath \
+    -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=v$1" "helm.sh/helm/v3/cmd/helm@v$1" >&2
 }
 
 image() { # image NAME FILE=PATH...: one layer of these files
@@ -87,9 +88,9 @@ busybox_image() {
 }
 
 once etcd "$(content "$here"/etcd/go.*)" etcd
-once coredns $coredns go_install github.com/coredns/coredns@v$coredns
-once helm $helm go_install helm.sh/helm/v3/cmd/helm@v$helm "-X helm.sh/helm/v3/internal/version.version=v$helm"
+once coredns "$(content "$here"/coredns/*)" coredns
+once helm "$helm" helm "$helm"
 once kubeall "$(content "$here"/kube/*)" kubeall
-once pause-image "$(content "$here/images/pause.c" "$scripts/image.py")" pause_image
-once coredns-image $coredns image coredns "$bin/coredns=/coredns"
-once busybox-image 1 busybox_image
+once pause.tar "$(content "$here/images/pause.c" "$scripts/image.py")" pause_image
+once coredns.tar "$(content "$here"/coredns/*)" image coredns "$bin/coredns=/coredns"
+once busybox.tar 1 busybox_image

@@ -17,10 +17,10 @@ for dir in var etc opt srv; do
   mount -t overlay overlay -o "lowerdir=/$dir,upperdir=$node/$dir,workdir=$node/.work/$dir" "/$dir"
 done
 [ -L /var/run ] || { mkdir -p /var/run; mount --bind /run /var/run; }
-# An overlay cannot lie on an overlay: where containers' root file systems are made must be plain.
-for dir in kubelet containerd; do
-  mkdir -p "$node/$dir" "/var/lib/$dir"
-  mount --bind "$node/$dir" "/var/lib/$dir"
+# Plain folders: containers' root file systems are overlays, which cannot lie on one; and spool directories are to behave as on a real disk.
+for dir in lib/kubelet lib/containerd spool; do
+  mkdir -p "$node/plain/$dir" "/var/$dir"
+  mount --bind "$node/plain/$dir" "/var/$dir"
 done
 # For volumes with mountPropagation: HostToContainer, Bidirectional.
 mount --make-rshared /
