@@ -127,6 +127,13 @@ node_ready() { # node_ready N SINCE
     [ "${said% *}" = True ] && [ "$(date -d "${said#* }" +%s)" -ge "$2" ]
 }
 
+# Until the node is Ready, or has ended: then what it said is worth more than waiting.
+settled() { node_ready "$1" "$2" || ! inside test -d "/proc/$(cat "$bed/nodes/n$1/pid")"; }
+await_node() {
+  await 120 "ready node n$1" "n$1.log" settled "$1" "$2"
+  node_pid "n$1" >/dev/null || { tail -20 "$bed/log/n$1.log" >&2; fail "node $1 ended; the logs are in $bed/log"; }
+}
+
 up() {
   local nodes=2 flags=() begin=${EPOCHREALTIME/./} i dir
   while [ $# -gt 0 ]; do
@@ -156,7 +163,7 @@ up() {
   await 120 "API server" apiserver.log test -e "$bed/ready"
   told "API server ready"
   for i in $(seq "$nodes"); do start_node "$i"; done
-  for i in $(seq "$nodes"); do await 120 "ready node n$i" "n$i.log" node_ready "$i" 0; done
+  for i in $(seq "$nodes"); do await_node "$i" 0; done
   told "$nodes nodes Ready"
   kube apply -f "$here/manifests/coredns.yaml" >/dev/null
   kube -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null || fail "DNS does not start"
@@ -209,7 +216,7 @@ node_up() {
   ! node_pid "n$1" >/dev/null || fail "node $1 is up already"
   since=$(date +%s)
   start_node "$1"
-  await 120 "ready node n$1" "n$1.log" node_ready "$1" "$since"
+  await_node "$1" "$since"
 }
 
 status() {
