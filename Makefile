@@ -28,7 +28,7 @@ demo: ## ship generated logs on this machine and kill the agent on the way; ARGS
 beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch
 
-cluster-beds: ## get and build what the real-Kubernetes tests need (once, about half an hour; root)
+cluster-beds: ## get and build what the real-Kubernetes tests need (once, some 15 minutes of CPU; root)
 	@tests/beds/cluster/cluster.sh fetch
 	@tests/beds/kafka/kafka.sh fetch
 

@@ -44,8 +44,8 @@ apiserver=$!
 # The controllers give up on an API server that is not ready yet; cluster.sh watches the time.
 export KUBECONFIG=$pki/admin.kubeconfig
 until [ "$(kubectl get --raw /readyz 2>/dev/null)" = ok ]; do
-  kill -0 $etcd || { tail -3 "$log/etcd.log"; exit 1; }
-  kill -0 $apiserver || { tail -3 "$log/apiserver.log"; exit 1; }
+  kill -0 $etcd 2>/dev/null || { tail -3 "$log/etcd.log"; exit 1; }
+  kill -0 $apiserver 2>/dev/null || { tail -3 "$log/apiserver.log"; exit 1; }
   sleep 0.1
 done
 

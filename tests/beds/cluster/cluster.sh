@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Kubernetes on this machine, in namespaces of its own: etcd, the control plane, and nodes with containerd, runc and kubelet.
 #
-#   cluster.sh fetch                     get and build everything, once for each version (half an hour; the rest needs no network)
+#   cluster.sh fetch                     get and build everything, once for each version (15 minutes of CPU; the rest needs no network)
 #   cluster.sh up [--nodes N] [--audit] [--apiserver FLAG]...
 #                                        N nodes n1, n2 ... (default 2) that are Ready, and DNS. --audit: every write is a line of
 #                                        $CLUSTER_BED/log/audit.log

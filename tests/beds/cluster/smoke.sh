@@ -40,7 +40,7 @@ ended() {
 # What a bed that is not tight would change.
 machine() { ip -o link; ip route; ip rule; nft list ruleset; cut -d' ' -f2 /proc/self/mounts; find /sys/fs/cgroup -maxdepth 2 -name '*-n[1-9]'; ls /run/netns 2>/dev/null || true; }
 
-up() { c up; }
+up() { c up; c exec helm list --all-namespaces; }
 image() {
   "$here/../../../scripts/image.sh" --binary "$binary" --name localhost/spoolway:smoke --out "$work/image.tar"
   c image "$work/image.tar"
@@ -111,7 +111,7 @@ tight() {
 machine >"$work/before"
 begin=$SECONDS
 trap ended EXIT
-step "up: two nodes Ready, DNS" up
+step "up: two nodes Ready, DNS; helm" up
 step "our image, made and loaded into both nodes" image
 step "a DaemonSet with a hostPath on both nodes" daemonset
 step "logs" logs
