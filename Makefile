@@ -17,9 +17,6 @@ build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
 	@$(need) $(BUILD_TOOLS)
 	cargo build --release --locked
 
-image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
-	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
-
 demo: ## ship generated logs on this machine and kill the agent on the way; ARGS=--kafka: into a real Kafka
 	@$(need) $(BUILD_TOOLS)
 	@case ' $(ARGS) ' in *' --kafka '*) $(MAKE) --no-print-directory beds ;; esac
@@ -31,6 +28,9 @@ beds: ## get what the real-Kafka tests need (once; tests need no network afterwa
 cluster-beds: ## get and build what the real-Kubernetes tests need (once, some 15 minutes of CPU; root)
 	@tests/beds/cluster/cluster.sh fetch
 	@tests/beds/kafka/kafka.sh fetch
+
+image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
+	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
 
 check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)
