@@ -8,10 +8,10 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo beds check test bench generate
+.PHONY: help build image demo beds cluster-beds check test bench generate
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
 	@$(need) $(BUILD_TOOLS)
@@ -24,6 +24,13 @@ demo: ## ship generated logs before your eyes; ARGS=--kafka: into a real Kafka, 
 
 beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch
+
+cluster-beds: ## get and build what the real-Kubernetes tests need (once, some 15 minutes of CPU; root)
+	@tests/beds/cluster/cluster.sh fetch
+	@tests/beds/kafka/kafka.sh fetch
+
+image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
+	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
 
 check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)

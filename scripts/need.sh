@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one place that knows what has to be installed: need.sh TOOL...  (cargo, cmake, perl, cc, c++, make, java, mvn, time, flock)
+# The one place that knows what has to be installed: need.sh TOOL...  (cargo, go, cc, java, containerd, ...)
 # As root on Debian or Ubuntu it installs what is missing; anywhere else it says in one line what to install, and fails.
 set -euo pipefail
 
@@ -10,7 +10,12 @@ package_of() {
     c++) echo g++ ;;
     java) echo default-jre-headless ;;
     mvn) echo maven ;;
-    flock | setsid) echo util-linux ;;
+    flock | setsid | unshare | nsenter) echo util-linux ;;
+    strip) echo binutils ;;
+    ip) echo iproute2 ;;
+    nft) echo nftables ;;
+    cni-plugins) echo containernetworking-plugins ;;
+    python3 | containerd | runc | iptables | conntrack | openssl) echo "$1" ;;
     *) echo "need.sh: it does not know the tool '$1'" >&2; exit 2 ;;
   esac
 }
@@ -19,6 +24,8 @@ package_of() {
 have() {
   case $1 in
     time) [ -x /usr/bin/time ] ;;
+    cni-plugins) [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] ;;
+    go) command -v go >/dev/null && [ "$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')" -ge 26 ] ;;
     java) command -v java >/dev/null && [ "$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 ] ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -27,8 +34,9 @@ have() {
 missing=() packages=()
 for tool in "$@"; do
   have "$tool" && continue
-  # Rust comes by its own installer: a distribution's is too old for this crate.
+  # Rust and Go come by their own installers: a distribution's are too old.
   [ "$tool" = cargo ] && { echo "missing: Rust 1.95 or newer; install it with rustup, then run this again" >&2; exit 1; }
+  [ "$tool" = go ] && { echo "missing: Go 1.26 or newer; install it as its project says, then run this again" >&2; exit 1; }
   package=$(package_of "$tool")
   missing+=("$tool") packages+=("$package")
 done

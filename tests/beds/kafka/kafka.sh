@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# A real Apache Kafka (KRaft) on loopback, from Maven Central: one node, or three that can be killed one by one.
+# A real Apache Kafka (KRaft), from Maven Central, on loopback unless told otherwise: one node, or three that can be killed one by one.
 #
 #   kafka.sh fetch                                  get the jars (once for each version; nothing else here needs a network)
-#   kafka.sh start [--port P] [--nodes 1|3] [k=v ...]   prints 127.0.0.1:P; k=v are further broker settings. Uses ports P to P+2*nodes-1
+#   kafka.sh start [--host H] [--port P] [--nodes 1|3] [k=v ...]
+#                                                   prints H:P (127.0.0.1:19092); k=v are further broker settings. Uses ports P to
+#                                                   P+2*nodes-1 of H, which clients must reach
 #   kafka.sh stop | wipe                            end all nodes | the same at once, and remove their data
 #   kafka.sh kill N | restart N                     kill -9 node N | start it again on its data. After a kill -9 that takes up to
 #                                                   broker.session.timeout.ms (9000) more: set it at start where tests do it often
@@ -56,14 +58,15 @@ need_jars() { [ -f "$libs/.done" ] || fetch; }
 
 # ---- nodes ----
 
-# The running bed's shape, written by start: port, nodes.
+# The running bed's shape, written by start: host, port, nodes.
 shape() {
+  host=127.0.0.1
   [ -f "$bed/shape" ] || fail "no bed in $bed: start one first"
   # shellcheck disable=SC1091
   . "$bed/shape"
 }
 
-address() { echo "127.0.0.1:$((port + 2 * ($1 - 1)))"; }
+address() { echo "$host:$((port + 2 * ($1 - 1)))"; }
 
 # All brokers: a client that knows one only cannot start while that one is dead.
 bootstrap() {
@@ -83,13 +86,13 @@ pid_of() {
 write_settings() {
   local i=$1 voters='' k replicas=$nodes isr
   shift
-  for k in $(seq "$nodes"); do voters+=,$k@127.0.0.1:$((port + 2 * k - 1)); done
+  for k in $(seq "$nodes"); do voters+=,$k@$host:$((port + 2 * k - 1)); done
   isr=$((nodes > 1 ? 2 : 1))
   cat >"$bed/node-$i/server.properties" <<EOF
 process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=${voters#,}
-listeners=PLAINTEXT://$(address "$i"),CONTROLLER://127.0.0.1:$((port + 2 * i - 1))
+listeners=PLAINTEXT://$(address "$i"),CONTROLLER://$host:$((port + 2 * i - 1))
 advertised.listeners=PLAINTEXT://$(address "$i")
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -140,9 +143,10 @@ await() {
 }
 
 start() {
-  local want_port=19092 want_nodes=1 settings=() i id
+  local want_host=127.0.0.1 want_port=19092 want_nodes=1 settings=() i id
   while [ $# -gt 0 ]; do
     case $1 in
+      --host) want_host=$2; shift 2 ;;
       --port) want_port=$2; shift 2 ;;
       --nodes) want_nodes=$2; shift 2 ;;
       *=*) settings+=("$1"); shift ;;
@@ -153,12 +157,12 @@ start() {
   need_jars
   if [ -f "$bed/shape" ]; then
     shape
-    [ "$port $nodes" = "$want_port $want_nodes" ] ||
-      fail "the bed in $bed has port $port and $nodes node(s); wipe it first, or set KAFKA_BED"
+    [ "$host $port $nodes" = "$want_host $want_port $want_nodes" ] ||
+      fail "the bed in $bed has address $host:$port and $nodes node(s); wipe it first, or set KAFKA_BED"
   fi
-  port=$want_port nodes=$want_nodes
+  host=$want_host port=$want_port nodes=$want_nodes
   mkdir -p "$bed"
-  printf 'port=%s\nnodes=%s\n' "$port" "$nodes" >"$bed/shape"
+  printf 'host=%s\nport=%s\nnodes=%s\n' "$host" "$port" "$nodes" >"$bed/shape"
   cat >"$bed/log4j2.properties" <<'EOF'
 rootLogger.level=WARN
 rootLogger.appenderRef.c.ref=C
