@@ -43,7 +43,9 @@ fn a_line_without_its_end_waits_until_the_file_has_settled() {
 #[test]
 fn a_file_that_grows_all_the_time_is_shipped_as_it_grows_and_renamed_at_its_end() {
     let Some(bed) = bed::shared() else { return };
-    let job = Job::new(bed, "grows", &Plan { delivery: "commitInterval: 100ms", ..Plan::default() });
+    // Longer than a busy machine can hold up the writer below: a file that is closed and settled would be complete.
+    let source = "settleTime: 5s, pollDelay: 50ms";
+    let job = Job::new(bed, "grows", &Plan { source, delivery: "commitInterval: 100ms", ..Plan::default() });
     let agent = job.start();
     let content = corpus::lines(3, 0, 30_000);
     for (n, part) in content.chunks(content.len() / 50).enumerate() {
