@@ -1,5 +1,7 @@
 //! The one integration binary: each area is a module.
 
+#[cfg(feature = "agent")]
+mod channel;
 mod cli;
 #[cfg(feature = "agent")]
 mod demo;

@@ -1,0 +1,253 @@
+//! Scenarios of the channel alone, one sentence each: what went wrong once, found by the simulation or by reading.
+//!
+//! The channel is pure, so a directory is a few byte strings and time is a number.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use spoolway::agent::channel::digest::Mark;
+use spoolway::agent::channel::file::{Entry, Stat};
+use spoolway::agent::channel::name::Name;
+use spoolway::agent::channel::progress::{Closing, Progress};
+use spoolway::agent::channel::splitter::Rules;
+use spoolway::agent::channel::{Channel, Chunk, Completed, Completion, Read, Settings, Step, Writer};
+use spoolway::pipeline::OnLongLine;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A directory and the channel that ships it.
+struct Scene {
+    channel: Channel,
+    /// Inode → name, birth, content.
+    files: BTreeMap<u64, (&'static str, i64, Vec<u8>)>,
+    now: Duration,
+    /// Lines handed out, committed or not.
+    lines: Vec<String>,
+    committed: Vec<Closing>,
+    completed: Vec<Completion>,
+}
+
+fn settings(once: bool) -> Settings {
+    Settings {
+        agent: "local/shop/web/node-1".into(),
+        topic: "test".into(),
+        partition: None,
+        rules: Rules { max_line: 8, on_long_line: OnLongLine::Truncate },
+        settle: SECOND,
+        poll: SECOND,
+        max_open: 8,
+        commit_interval: SECOND,
+        max_transaction_bytes: 1 << 20,
+        once,
+    }
+}
+
+impl Scene {
+    fn new(settings: Settings) -> Self {
+        let mut channel = Channel::new(settings, 7);
+        channel.resume(vec![], 3, SECOND);
+        let (files, lines, committed, completed) = (BTreeMap::new(), vec![], vec![], vec![]);
+        Scene { channel, files, now: SECOND, lines, committed, completed }
+    }
+
+    fn put(&mut self, inode: u64, name: &'static str, birth: i64, content: &[u8]) {
+        self.files.insert(inode, (name, birth, content.to_vec()));
+    }
+
+    fn stat(&self, inode: u64) -> Stat {
+        let (_, birth, content) = &self.files[&inode];
+        Stat { inode, size: content.len() as u64, modified: 0, changed: content.len() as i64, birth: Some(*birth) }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let entry = |inode: &u64| Entry {
+            name: Name::new(self.files[inode].0.as_bytes()),
+            stat: self.stat(*inode),
+            regular: true,
+        };
+        self.files.keys().map(entry).collect()
+    }
+
+    fn read(&mut self, read: &Read) {
+        let Some((name, ..)) = self.files.get(&read.inode) else {
+            return self.channel.vanished(read.inode, self.now);
+        };
+        if name.as_bytes() != &*read.name.0 {
+            return self.channel.vanished(read.inode, self.now);
+        }
+        let (stat, content) = (self.stat(read.inode), self.files[&read.inode].2.clone());
+        let from = content.len().min(read.from as usize);
+        let data = &content[from..content.len().min(from + read.len)];
+        let end = from + data.len() == content.len();
+        let head = content.get(..read.head as usize).filter(|h| !h.is_empty()).map(Mark::of);
+        let writer = if read.seal && end { Writer::None } else { Writer::NotAsked };
+        let mut lines = vec![];
+        let chunk = Chunk { stat, head, end, writer };
+        if let Some(records) = self.channel.read(read, &chunk, data, self.now, &mut lines) {
+            let text = |l: &spoolway::agent::channel::splitter::Line| l.of(&data[records.back..]).to_vec();
+            self.lines.extend(lines.iter().map(|l| String::from_utf8(text(l)).unwrap()));
+        }
+    }
+
+    /// Does what the channel asks for, until `enough` says so of the step before it is done.
+    fn until(&mut self, enough: impl Fn(&Step) -> bool) -> Step {
+        for _ in 0..1000 {
+            let step = self.channel.next(self.now);
+            if enough(&step) {
+                return step;
+            }
+            match step {
+                Step::List { .. } => self.channel.listed(self.entries(), self.now, self.now),
+                Step::Read(read) => self.read(&read),
+                Step::Commit => {
+                    self.committed.extend(self.channel.closing(vec![]).0);
+                    self.channel.committed(self.now);
+                }
+                Step::Complete(batch) => {
+                    let renamed = |c: &Completion| (c.inode, Completed::Renamed(Name::new(b"x.COMPLETED")));
+                    batch.iter().for_each(|c| drop(self.files.remove(&c.inode)));
+                    self.channel.completed(batch.iter().map(renamed).collect(), self.now);
+                    self.completed.extend(batch);
+                }
+                Step::Wait(until) => {
+                    assert!(until > self.now, "it waits for a time that is over");
+                    self.now = until;
+                }
+                Step::Reopen(e) => panic!("{e}"),
+                Step::Done => panic!("it is done"),
+            }
+        }
+        panic!("it does not come to an end: {:?}", self.lines);
+    }
+
+    fn progress(&self) -> Progress {
+        self.committed.last().expect("something is committed").progress.clone()
+    }
+}
+
+fn waits(step: &Step) -> bool {
+    matches!(step, Step::Wait(_))
+}
+
+#[test]
+fn a_file_that_ends_with_its_line_ends_without_an_empty_record() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\ntwo\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["one", "two"]);
+}
+
+#[test]
+fn a_file_replaced_by_one_with_its_inode_and_its_beginning_ships_from_the_first_byte() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\ntwo\n");
+    scene.until(waits);
+    scene.put(1, "b.log", 2, b"one\ntwo\nthree\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["one", "two", "one", "two", "three"]);
+    assert_eq!(scene.progress().birth, Some(2), "or a restart would ship it once more");
+}
+
+#[test]
+fn a_completion_carries_all_that_a_file_is_known_by() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 5, b"one\ntwo\n");
+    let Step::Complete(batch) = scene.until(|step| matches!(step, Step::Complete(_))) else { unreachable!() };
+    assert_eq!((batch[0].birth, batch[0].size), (Some(5), 8));
+    assert_eq!((batch[0].head, batch[0].tail), (Mark::of(b"one\ntwo\n"), Mark::of(b"one\ntwo\n")));
+}
+
+#[test]
+fn files_that_vanish_while_many_wait_do_not_upset_their_order() {
+    let mut scene = Scene::new(Settings { max_open: 1, ..settings(false) });
+    for inode in 1..400 {
+        scene.put(inode, "a.log", 1, b"one\n");
+    }
+    let Step::Read(read) = scene.until(|step| matches!(step, Step::Read(_))) else { unreachable!() };
+    scene.read(&read);
+    scene.files.retain(|inode, _| *inode != read.inode && inode % 3 == 0);
+    scene.channel.listed(scene.entries(), scene.now, scene.now);
+    for inode in 400..500 {
+        scene.put(inode, "b.log", 1, b"one\n");
+    }
+    scene.channel.listed(scene.entries(), scene.now, scene.now);
+    scene.until(waits);
+    assert_eq!(scene.lines.len(), 1 + scene.files.len(), "the first was read before it vanished");
+}
+
+#[test]
+fn once_looks_again_when_a_file_was_renamed_between_listing_and_reading() {
+    let mut scene = Scene::new(settings(true));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::List { .. }));
+    scene.channel.listed(scene.entries(), scene.now, scene.now);
+    scene.put(1, "b.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::Done));
+    assert_eq!((scene.lines.len(), scene.completed.len()), (1, 1));
+}
+
+#[test]
+fn once_ends_although_a_file_grows_faster_than_it_is_read() {
+    let mut scene = Scene::new(Settings { max_transaction_bytes: 4, ..settings(true) });
+    scene.put(1, "a.log", 1, b"one\ntwo\n");
+    for n in 0..200 {
+        let step = scene.until(|step| matches!(step, Step::Read(_) | Step::Done));
+        let Step::Read(read) = step else {
+            assert_eq!(scene.channel.snapshot().growing, [Name::new(b"a.log")]);
+            assert!(n > 1 && scene.lines.len() >= 2, "{:?}", scene.lines);
+            return;
+        };
+        // A chunk is read, ten lines are written.
+        scene.files.get_mut(&1).unwrap().2.extend_from_slice(b"x\n".repeat(10).as_slice());
+        scene.read(&read);
+    }
+    panic!("it reads on for ever: {} lines", scene.lines.len());
+}
+
+#[test]
+fn once_completes_the_second_name_of_a_file_too() {
+    let mut scene = Scene::new(settings(true));
+    scene.put(1, "a.log", 1, b"one\n");
+    let both = |scene: &Scene| {
+        let other = Entry { name: Name::new(b"b.log"), ..scene.entries()[0].clone() };
+        vec![scene.entries()[0].clone(), other]
+    };
+    scene.until(|step| matches!(step, Step::List { .. }));
+    let entries = both(&scene);
+    scene.channel.listed(entries.clone(), scene.now, scene.now);
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    let renamed = Completed::Renamed(Name::new(b"a.log.COMPLETED"));
+    scene.channel.completed(vec![(1, renamed)], scene.now);
+    scene.until(|step| matches!(step, Step::List { .. } | Step::Done));
+    scene.channel.listed(entries[1..].to_vec(), scene.now, scene.now);
+    let step = scene.until(|step| matches!(step, Step::Complete(_) | Step::Done));
+    let Step::Complete(batch) = step else { panic!("it is done with a name left") };
+    assert_eq!(batch[0].name, Name::new(b"b.log"));
+    assert_eq!(scene.lines, ["one"]);
+}
+
+#[test]
+fn what_follows_a_long_line_that_was_cut_by_the_end_is_a_line_of_its_own() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"0123456789abcdef");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.progress().line_state, Default::default());
+    scene.channel.completed(vec![(1, Completed::Resized)], scene.now);
+    scene.put(1, "a.log", 1, b"0123456789abcdefrest\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["01234567", "rest"]);
+}
+
+#[test]
+fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(waits);
+    let old = Progress { partition: 49, topic: "old".into(), ..scene.progress() };
+    scene.channel.resume(vec![old], 3, scene.now);
+    scene.put(1, "a.log", 1, b"two!\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    let new = scene.progress();
+    assert_eq!((new.topic.as_str(), new.generation), ("test", 2));
+    assert!(new.partition < 3, "partition {} does not exist", new.partition);
+}
