@@ -2,6 +2,8 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "operator")]
+pub mod crd;
 pub mod log;
 pub mod validate;
 
@@ -24,6 +26,9 @@ pub enum Command {
     /// Run one pipeline on this machine
     #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
+    /// Print the CustomResourceDefinition of LogPipeline
+    #[cfg(feature = "operator")]
+    Crd(crd::CrdArgs),
     /// Say everything that is wrong with LogPipeline files
     Validate(validate::ValidateArgs),
 }
@@ -34,6 +39,8 @@ impl Cli {
         match self.command {
             #[cfg(feature = "agent")]
             Command::Agent(args) => agent::run(args),
+            #[cfg(feature = "operator")]
+            Command::Crd(args) => crd::run(args),
             Command::Validate(args) => validate::run(args),
         }
     }
