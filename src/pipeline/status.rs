@@ -1,7 +1,7 @@
 //! What a LogPipeline's status says. Pure data, written by the operator alone.
 //!
-//! Integers only, no defaults, and every text and list is bounded, so that a status stays below 8 KiB whatever the agents
-//! report. Absent means "not known yet". No text here holds a time or a counter that ticks: each difference is a write.
+//! Integers only, no defaults, and every text and list has a bound; that the whole stays below 8 KiB is for the one who writes
+//! it to see to. Absent means "not known yet". No text here holds a time or a counter that ticks: each difference is a write.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::cel;
 use serde_json::{Map, Value, json};
 
-use super::{openapi, rules};
+use super::openapi;
 use crate::pipeline::problem::{field, quoted};
 use crate::pipeline::{API_VERSION, KIND, Problem};
 
@@ -21,7 +21,6 @@ struct Definition {
     schema: Value,
     form: jsonschema::Validator,
     rules: cel::CompiledSchema,
-    table: Vec<rules::Rule>,
 }
 
 static DEFINITION: LazyLock<Definition> = LazyLock::new(|| {
@@ -31,7 +30,6 @@ static DEFINITION: LazyLock<Definition> = LazyLock::new(|| {
     Definition {
         form: jsonschema::validator_for(&form).expect("our own schema compiles"),
         rules: cel::compile_schema(&schema),
-        table: rules::all(),
         schema,
     }
 });
@@ -74,13 +72,7 @@ impl Definition {
     fn by_rules(&self, document: &Value, old: Option<&Value>) -> Vec<Problem> {
         let verdict = cel::Validator::new().validate_compiled(&self.rules, document, old);
         let broken = verdict.err().map(cel::ValidationErrors::into_vec).unwrap_or_default();
-        broken.into_iter().map(|error| self.problem(error)).collect()
-    }
-
-    fn problem(&self, error: cel::ValidationError) -> Problem {
-        let field = self.table.iter().find(|r| r.rule == error.rule && r.message == error.message);
-        let field = field.and_then(|rule| rule.field).unwrap_or_default();
-        Problem::new(format!("{}{field}", error.field_path), error.message)
+        broken.into_iter().map(|error| Problem::new(error.field_path, error.message)).collect()
     }
 }
 
@@ -95,7 +87,7 @@ fn metadata(found: &Value) -> Vec<Problem> {
     unknown.map(|(name, _)| Problem::new(field("metadata", name), "unknown field; remove it")).collect()
 }
 
-/// `value` without unknown fields, which are noted, and without fields that are null.
+/// `value` without unknown fields, which are noted, and without fields and entries of maps that are null.
 fn pruned(value: &Value, schema: &Value, path: &str, unknown: &mut Vec<Problem>) -> Value {
     // Kubernetes' own, and without properties here: all of it stays.
     if path == "metadata" {
@@ -106,13 +98,13 @@ fn pruned(value: &Value, schema: &Value, path: &str, unknown: &mut Vec<Problem>)
             let mut kept = Map::new();
             for (name, value) in fields {
                 let path = field(path, name);
-                let (inner, is_field) = match &schema["properties"][name] {
-                    Value::Null => (&schema["additionalProperties"], false),
-                    known => (known, true),
+                let inner = match &schema["properties"][name] {
+                    Value::Null => &schema["additionalProperties"],
+                    known => known,
                 };
                 if inner.is_null() {
                     unknown.push(Problem::new(path, "unknown field; remove it"));
-                } else if !(is_field && value.is_null()) {
+                } else if !value.is_null() {
                     kept.insert(name.clone(), pruned(value, inner, &path, unknown));
                 }
             }

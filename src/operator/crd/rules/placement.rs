@@ -29,7 +29,7 @@ fn daemon_set() -> Vec<Rule> {
         rule(
             &at("daemonSet.maxUnavailable"),
             &format!(
-                "type(self) == int ? (self >= 1 && self <= {}) : self.matches('^(0*[1-9][0-9]?|0*100)%$')",
+                "self == string(self) ? self.matches('^(0*[1-9][0-9]?|0*100)%$') : (self >= 1 && self <= {})",
                 i32::MAX
             ),
             "cannot be that; use a number from 1, or 1% to 100%",
@@ -94,13 +94,17 @@ fn resources(of: &str) -> Vec<Rule> {
             "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",
             "has no resource of an agent; use only cpu, memory, ephemeral-storage",
         ));
-        // Short on purpose: the cost of a rule is counted as if an amount were as long as a request may be.
-        rules.push(rule(
-            &path,
-            "self.all(name, type(self[name]) == int ? self[name] >= 0 : \
-             isQuantity(self[name]) && self[name].matches('^[0-9.]+([mkMGT]|[KMGT]i)?$'))",
-            "has an amount that is none; use amounts such as 500m or 128Mi",
-        ));
+        // Two short rules on purpose: the cost of each is counted as if an amount were as long as a request may be. Quantities
+        // without a digit, such as `.`, are zero for Kubernetes.
+        let unit = "string(self[name]).matches('^[0-9.]+([mkMGT]|[KMGT]i)?$')";
+        let number = "isQuantity(string(self[name])) && string(self[name]).matches('^[.]?[0-9]')";
+        for form in [unit, number] {
+            rules.push(rule(
+                &path,
+                &format!("self.all(name, {form})"),
+                "has an amount that is none; use amounts such as 500m or 128Mi",
+            ));
+        }
     }
     rules
 }
