@@ -72,7 +72,12 @@ impl Definition {
     fn by_rules(&self, document: &Value, old: Option<&Value>) -> Vec<Problem> {
         let verdict = cel::Validator::new().validate_compiled(&self.rules, document, old);
         let broken = verdict.err().map(cel::ValidationErrors::into_vec).unwrap_or_default();
-        broken.into_iter().map(|error| Problem::new(error.field_path, error.message)).collect()
+        let mut problems: Vec<Problem> =
+            broken.into_iter().map(|error| Problem::new(error.field_path, error.message)).collect();
+        // The engine goes through fields in no order, and some things take two rules with one message.
+        problems.sort_by(|a, b| (&a.path, &a.message).cmp(&(&b.path, &b.message)));
+        problems.dedup();
+        problems
     }
 }
 

@@ -38,25 +38,26 @@ fn whole() -> Vec<Rule> {
             "self.metadata.name.size() <= 43 && self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
             "metadata.name cannot be used; use 1 to 43 lower-case letters, digits and -, with a letter or digit at both ends",
         ),
-        rule(
+        rule_about(
             "spec",
+            ".placement",
             "has(self.placement)",
-            "placement is missing; write daemonSet: {} for files on the nodes, or sidecar for files of a pod",
+            "is missing; write daemonSet: {} for files on the nodes, or sidecar for files of a pod",
         ),
-        unchanged("checkpointTopic", "progress"),
-        unchanged("receiptTopic", "receipts"),
+        unchanged("checkpointTopic", ".delivery.checkpointTopic", "progress"),
+        unchanged("receiptTopic", ".delivery.receiptTopic", "receipts"),
     ]
 }
 
 /// A topic of `delivery` that stays what it was. One level up from where it stands, or its removal would go unseen.
-fn unchanged(field: &str, holds: &str) -> Rule {
-    let value =
-        |of: &str| format!("(has({of}.delivery) && has({of}.delivery.{field}) ? {of}.delivery.{field} : '')");
-    rule(
+fn unchanged(name: &str, field: &'static str, holds: &str) -> Rule {
+    let value = |of: &str| format!("(has({of}.delivery) && has({of}.delivery.{name}) ? {of}.delivery.{name} : '')");
+    rule_about(
         "spec",
+        field,
         &format!("{} == {}", value("self"), value("oldSelf")),
         &format!(
-            "delivery.{field} never changes, since the {holds} so far would be left behind; put it back, or delete the LogPipeline and create it again"
+            "never changes, since the {holds} so far would be left behind; put it back, or delete the LogPipeline and create it again"
         ),
     )
 }

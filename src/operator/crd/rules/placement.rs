@@ -80,7 +80,7 @@ fn tolerations(of: &str) -> Vec<Rule> {
             &item,
             ".value",
             "!(has(self.operator) && self.operator == 'Exists' && has(self.value))",
-            "value means nothing with operator Exists; remove it",
+            "means nothing with operator Exists; remove it",
         ),
     ]
 }
@@ -116,14 +116,14 @@ fn suits() -> Vec<Rule> {
             "spec",
             ".placement.statefulSet",
             "!(has(self.source.spoolDir) && has(self.placement) && has(self.placement.statefulSet))",
-            "a statefulSet has no spool directory to read; use daemonSet or sidecar with source.spoolDir",
+            "has no spool directory to read; use daemonSet or sidecar with source.spoolDir",
         ),
         rule_about(
             "spec",
             ".source.spoolDir.path",
             "!(has(self.source.spoolDir) && has(self.placement) && has(self.placement.sidecar)) || \
              (self.source.spoolDir.path + '/').startsWith(self.placement.sidecar.mountPath.find('^.*[^/]') + '/')",
-            "path is not beneath the sidecar's mountPath; move one of them",
+            "is not beneath the sidecar's mountPath; move one of them",
         ),
     ]
 }

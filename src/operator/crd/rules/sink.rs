@@ -51,13 +51,13 @@ fn partition() -> Vec<Rule> {
             AT,
             ".partition",
             "!(has(self.partition) && has(self.partitioner) && self.partitioner != 'File')",
-            "partition fixes the partition, and this partitioner chooses one; remove one of them",
+            "fixes the partition, and this partitioner chooses one; remove one of them",
         ),
         rule_about(
             AT,
             ".partitioner",
             "!(has(self.partitioner) && self.partitioner == 'Key') || has(self.key)",
-            "partitioner Key needs a key; add key: {baseName: {}}, or use File",
+            "needs a key when it is Key; add key: {baseName: {}}, or use File",
         ),
         exactly_one(&key, &["baseName", "constant"], "baseName: {} or constant: \"text\""),
         rule(
@@ -129,7 +129,7 @@ fn together() -> Vec<Rule> {
                  ({} && self.delivery.guarantee == 'BestEffort')",
                 delivery("guarantee")
             ),
-            "acks below All cannot give this guarantee; leave acks out, or set delivery.guarantee: BestEffort",
+            "below All cannot give this guarantee; leave acks out, or set delivery.guarantee: BestEffort",
         ),
         rule_about(
             "spec",
@@ -140,7 +140,7 @@ fn together() -> Vec<Rule> {
                 same("checkpointTopic"),
                 same("receiptTopic")
             ),
-            "topic holds Spoolway's own progress or receipts; send records to a topic of their own",
+            "holds Spoolway's own progress or receipts; send records to a topic of their own",
         ),
         rule_about(
             "spec",
