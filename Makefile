@@ -44,5 +44,9 @@ bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repe
 	@$(need) $(BUILD_TOOLS) time
 	@bench/run.sh
 
-generate: ## write the generated files anew (none yet; golden files of tests are insta's)
-	@true
+generate: ## write the generated files anew (golden files of tests are insta's)
+	@$(need) $(BUILD_TOOLS)
+	cargo build --release --locked
+	@mkdir -p crds deploy
+	$(CARGO_TARGET_DIR)/release/spoolway crd > crds/logpipelines.yaml.new && mv crds/logpipelines.yaml.new crds/logpipelines.yaml
+	$(CARGO_TARGET_DIR)/release/spoolway crd --roles > deploy/roles.yaml.new && mv deploy/roles.yaml.new deploy/roles.yaml

@@ -28,6 +28,8 @@ wall() { # wall CRATE FEATURES...
 wall rdkafka
 wall kube
 wall kube agent
+wall k8s-openapi agent
+wall rdkafka operator
 
 # Generated files: made anew they must be what is committed.
 step "generated files"

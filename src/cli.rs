@@ -2,6 +2,8 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "operator")]
+pub mod crd;
 #[cfg(feature = "agent")]
 pub mod demo;
 pub mod log;
@@ -29,6 +31,9 @@ pub enum Command {
     /// Ship generated logs before your eyes, into a broker of its own or a real Kafka
     #[cfg(feature = "agent")]
     Demo(demo::DemoArgs),
+    /// Print the CustomResourceDefinition of LogPipeline
+    #[cfg(feature = "operator")]
+    Crd(crd::CrdArgs),
     /// Say everything that is wrong with LogPipeline files
     Validate(validate::ValidateArgs),
 }
@@ -41,6 +46,8 @@ impl Cli {
             Command::Agent(args) => agent::run(args),
             #[cfg(feature = "agent")]
             Command::Demo(args) => demo::run(&args),
+            #[cfg(feature = "operator")]
+            Command::Crd(args) => crd::run(args),
             Command::Validate(args) => validate::run(args),
         }
     }

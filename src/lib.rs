@@ -10,6 +10,7 @@
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline`, `secrets` |
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka`, `secrets` |
 //! | [`demo`] | `spoolway demo`, and its input, which the bench uses too | `pipeline`, `yaml`, `kafka`, `agent` |
+//! | [`operator`] | keeps agents running; so far the CustomResourceDefinition and roles (pure) | `pipeline` |
 //! | [`cli`] | the command line | everything |
 
 #![deny(missing_docs, unsafe_code)]
@@ -21,6 +22,8 @@ pub mod cli;
 pub mod demo;
 #[cfg(feature = "agent")]
 pub mod kafka;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod pipeline;
 #[cfg(feature = "agent")]
 pub mod secrets;

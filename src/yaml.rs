@@ -1,4 +1,4 @@
-//! Text to LogPipelines: the only file that names serde_yaml.
+//! Text to LogPipelines, and values to text: the only file that names serde_yaml.
 //!
 //! Pure. A text holds several YAML documents; each is judged alone, so one bad document hides nothing in
 //! another. No input panics.
@@ -17,11 +17,17 @@ use crate::pipeline::{LogPipeline, shape};
 pub struct Document {
     /// What goes before its problems' paths: empty for the first, `document 2 (orders)` for a later one.
     pub place: String,
+    /// What was read, as it goes to an API server: null where it is no YAML, the last one of a key that comes twice.
+    pub value: Value,
     /// The pipeline, or all problems of its shape.
     pub pipeline: Result<LogPipeline, Vec<Problem>>,
 }
 
 impl Document {
+    fn of_nothing(problem: Problem) -> Self {
+        Self { place: String::new(), value: Value::Null, pipeline: Err(vec![problem]) }
+    }
+
     /// `problem`, its path made to say which document it is in.
     pub fn locate(&self, problem: Problem) -> Problem {
         let path = match (self.place.is_empty(), problem.path.is_empty()) {
@@ -57,7 +63,7 @@ pub fn documents(text: &str) -> Vec<Document> {
             Ok(Value::Null) => continue,
             Ok(value) => value,
             Err(error) => {
-                documents.push(Document { place: String::new(), pipeline: Err(vec![syntax(&error)]) });
+                documents.push(Document::of_nothing(syntax(&error)));
                 return documents;
             }
         };
@@ -79,13 +85,18 @@ pub fn documents(text: &str) -> Vec<Document> {
             Ok(_) => Err(problems),
             Err(more) => Err(problems.into_iter().chain(more).collect()),
         };
-        documents.push(Document { place, pipeline });
+        documents.push(Document { place, value, pipeline });
     }
     if documents.is_empty() {
         let nothing = Problem::new("", "holds no LogPipeline; write one (kind: LogPipeline)");
-        documents.push(Document { place: String::new(), pipeline: Err(vec![nothing]) });
+        documents.push(Document::of_nothing(nothing));
     }
     documents
+}
+
+/// A Kubernetes object as YAML.
+pub fn write<T: serde::Serialize>(object: &T) -> String {
+    serde_yaml::to_string(object).expect("Kubernetes objects have text keys only")
 }
 
 /// The parser's complaint, with its line and column as the path.

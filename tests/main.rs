@@ -3,6 +3,8 @@
 #[cfg(feature = "agent")]
 mod channel;
 mod cli;
+#[cfg(feature = "operator")]
+mod crd;
 #[cfg(feature = "agent")]
 mod demo;
 #[cfg(feature = "agent")]

@@ -19,6 +19,7 @@ pub mod resolved;
 pub mod shape;
 pub mod sink;
 pub mod source;
+pub mod status;
 mod suggest;
 pub mod unavailable;
 pub mod validate;
@@ -34,6 +35,7 @@ pub use problem::Problem;
 pub use resolved::config_hash;
 pub use sink::{Acks, Compression, KafkaSink, Key, Partitioner, Sink};
 pub use source::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match};
+pub use status::LogPipelineStatus;
 pub use unavailable::unavailable;
 pub use validate::{Judge, validate};
 

@@ -29,7 +29,7 @@ pub struct DaemonSet {
     /// Labels that a node must carry. Default: every node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Taints that the agents put up with. Default: none.
+    /// Taints that the agents put up with, at most 64. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerations: Option<Vec<Toleration>>,
     /// How many agents may be down during an update: a number from 1, or a percentage from 1% to 100%. Default 10%.
@@ -82,7 +82,7 @@ pub struct StatefulSet {
     /// Labels that a node must carry. Default: every node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Taints that the agents put up with. Default: none.
+    /// Taints that the agents put up with, at most 64. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerations: Option<Vec<Toleration>>,
 }

@@ -7,7 +7,7 @@ use super::problem::quoted;
 use super::suggest;
 
 /// What a property's value may be.
-enum Rule {
+pub enum Rule {
     /// A whole number between the two.
     Number(i64, i64),
     /// One of the words.
@@ -16,7 +16,8 @@ enum Rule {
     Text,
 }
 
-const ALLOWED: &[(&str, Rule)] = &[
+/// The properties that may be set, each with what its value may be.
+pub const ALLOWED: &[(&str, Rule)] = &[
     ("batch.num.messages", Rule::Number(1, 1_000_000)),
     ("batch.size", Rule::Number(1, 16_000_000)),
     ("broker.address.family", Rule::Words(&["any", "v4", "v6"])),
@@ -34,7 +35,8 @@ const ALLOWED: &[(&str, Rule)] = &[
     ("topic.metadata.refresh.interval.ms", Rule::Number(-1, 3_600_000)),
 ];
 
-const QUEUE: &str = "queue.buffering.max.kbytes";
+/// The size of the queue: the one property whose bound depends on another field, `maxLineBytes`.
+pub const QUEUE: &str = "queue.buffering.max.kbytes";
 
 /// Properties that have a field of their own; a name that ends in a dot stands for all that begin so.
 const FIELDS: &[(&str, &str)] = &[
@@ -81,7 +83,9 @@ pub fn check(name: &str, value: &str, longest_line: Option<u64>) -> Result<(), S
     };
     match rule {
         Rule::Number(min, max) => {
-            let number = value.parse::<i64>().ok().filter(|n| (min..=max).contains(&n));
+            // No plus sign, which `parse` takes; 18 digits always fit.
+            let plain = value.len() <= 18 && !value.starts_with('+');
+            let number = value.parse::<i64>().ok().filter(|n| plain && (min..=max).contains(&n));
             let Some(number) = number else {
                 return Err(format!("is {}; use a whole number from {min} to {max}", quoted(value)));
             };

@@ -49,8 +49,14 @@ impl TimeSpan {
     }
 }
 
+/// The longest text of a quantity: the API server's rules need a bound, and leading zeros have none.
+pub const MAX_TEXT: usize = 32;
+
 /// Digits and one of `units`, nothing else: no sign, no fraction, no space.
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let factor = units.iter().find(|(name, _)| *name == unit)?.1;

@@ -20,11 +20,12 @@ pub struct Sink {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaSink {
-    /// Brokers to begin with, each as host:port; one is enough, three survive an outage. Takes the place of Flume's
+    /// Brokers to begin with, each as host:port; one is enough, three survive an outage, 64 are the most. Takes the place of Flume's
     /// kafka.bootstrap.servers (brokerList, metadata.broker.list) and Kafka's bootstrap.servers.
     pub bootstrap_servers: Vec<String>,
-    /// The topic that records go to: 1 to 249 of the characters a-z A-Z 0-9 . _ -. It must exist. Takes the place of
-    /// Flume's kafka.topic (custom.topic.name).
+    /// The topic that records go to: 1 to 249 of the characters a-z A-Z 0-9 . _ -. It must exist; names that
+    /// checkpoint and receipt topics have by default (spoolway-<namespace>-checkpoints) are not for records. Takes the place
+    /// of Flume's kafka.topic (custom.topic.name).
     pub topic: String,
     /// How a record finds its partition: File (a file's lines stay on one partition, in order), Key (by hash of the
     /// key, as Java clients do), or RoundRobin (no order across partitions). Default File. Takes the place of Flume's
@@ -65,7 +66,7 @@ pub struct Key {
     /// The base name of the record's file; written as `baseName: {}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_name: Option<BaseNameKey>,
-    /// The same text for every record; not empty.
+    /// The same text for every record: 1 to 1024 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constant: Option<String>,
 }

@@ -103,7 +103,7 @@ pub struct Headers {
     /// byteOffsetHeader (Taildir source).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
-    /// Headers with a fixed value, the same on every record: key to value. Takes the place of Flume's static interceptor.
+    /// Headers with a fixed value, the same on every record: key to value, at most 16. Takes the place of Flume's static interceptor.
     #[serde(rename = "static", skip_serializing_if = "Option::is_none")]
     pub static_: Option<BTreeMap<String, String>>,
 }

@@ -3,9 +3,9 @@
 //! Pure, and complete: all problems come back, not the first. The API server's rules and the agent start from
 //! the same judgement; [`Judge`] is where they differ.
 
-mod placement;
-mod sink;
-mod source;
+pub mod placement;
+pub mod sink;
+pub mod source;
 
 use std::time::Duration;
 
@@ -63,16 +63,20 @@ fn delivery(pipeline: &LogPipeline, found: &mut Found) {
     let receipts = delivery.receipt_topic(pipeline.namespace());
     found.topic("spec.delivery.checkpointTopic", &checkpoints);
     found.topic("spec.delivery.receiptTopic", &receipts);
-    if checkpoints == receipts {
-        found.add(
-            "spec.delivery.receiptTopic",
-            "is the checkpointTopic too; progress and receipts need a topic each",
-        );
+    // The names that other namespaces' topics have by default are kept free too: who sent records there would forge progress.
+    if checkpoints == receipts || is_reserved(&receipts, "checkpoints") {
+        found
+            .add("spec.delivery.receiptTopic", "is a checkpointTopic too; progress and receipts need a topic each");
+    }
+    if is_reserved(&checkpoints, "receipts") {
+        found
+            .add("spec.delivery.checkpointTopic", "is a receiptTopic too; progress and receipts need a topic each");
     }
     let Some(kafka) = pipeline.kafka() else {
         return;
     };
-    if kafka.topic == checkpoints || kafka.topic == receipts {
+    let reserved = is_reserved(&kafka.topic, "checkpoints") || is_reserved(&kafka.topic, "receipts");
+    if reserved || kafka.topic == checkpoints || kafka.topic == receipts {
         let message = "holds Spoolway's own progress or receipts; send records to a topic of their own";
         found.add("spec.sink.kafka.topic", message);
     }
@@ -104,6 +108,12 @@ impl Found {
                 let message = format!("has {} together; keep one of them", many.join(" and "));
                 self.add(path, message);
             }
+        }
+    }
+
+    fn count(&mut self, path: &str, count: usize, max: usize) {
+        if count > max {
+            self.add(path, format!("has {count} entries; use at most {max}"));
         }
     }
 
@@ -175,6 +185,11 @@ impl Found {
         };
         self.add(path, format!("{} {refuse}", quoted(text)));
     }
+}
+
+/// Whether `topic` is what some namespace's topic for `what` is called by default.
+fn is_reserved(topic: &str, what: &str) -> bool {
+    topic.strip_prefix("spoolway-").and_then(|t| t.strip_suffix(what)).is_some_and(|t| t.ends_with('-'))
 }
 
 /// Whether Kubernetes takes `name` as a label of a DNS name, and it has at most `max` characters.

@@ -13,6 +13,9 @@ use super::disk::{Key, Object};
 use super::life::AGENT;
 use super::sim::Sim;
 
+/// A record: its partition, offset and value.
+type Placed = (i32, i64, Vec<u8>);
+
 /// What is committed of one generation of a file.
 #[derive(Debug, Default)]
 struct Chain {
@@ -155,7 +158,7 @@ fn expected(content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
 
 /// Follows every file's segments over the transactions; every record must be claimed by one.
 fn chains(sim: &Sim, wrong: &mut Vec<String>) -> BTreeMap<String, Chain> {
-    let mut lines: HashMap<(usize, u32), Vec<(i32, i64, Vec<u8>)>> = HashMap::new();
+    let mut lines: HashMap<(usize, u32), Vec<Placed>> = HashMap::new();
     for partition in 0..PARTITIONS as i32 {
         for (offset, r) in sim.broker.committed(TOPIC, partition) {
             let slot = r.slot.expect("only lines are here");

@@ -8,6 +8,9 @@ use crate::pipeline::{LogPipeline, Placement};
 const AT: &str = "spec.placement";
 const MEMBERS: &str = "daemonSet, sidecar, statefulSet";
 
+/// How many taints can be put up with.
+pub const MAX_TOLERATIONS: usize = 64;
+
 pub(super) fn check(pipeline: &LogPipeline, judge: Judge, found: &mut Found) {
     let Some(placement) = &pipeline.spec.placement else {
         if judge == Judge::Cluster {
@@ -74,7 +77,7 @@ fn daemon_set(set: &DaemonSet, path: &str, found: &mut Found) {
         found.add(field(path, "maxUnavailable"), format!("is {amount}; use a number from 1, or 1% to 100%"));
     }
     if let Some(name) = &set.priority_class_name
-        && !name.split('.').all(|label| is_dns_label(label, 253))
+        && (name.len() > 253 || !name.split('.').all(|label| is_dns_label(label, 253)))
     {
         let message = format!("is {}, which no PriorityClass can be called; use the name of one", quoted(name));
         found.add(field(path, "priorityClassName"), message);
@@ -102,6 +105,7 @@ fn stateful_set(set: &StatefulSet, path: &str, found: &mut Found) {
 }
 
 fn tolerations(all: Option<&[Toleration]>, path: &str, found: &mut Found) {
+    found.count(&field(path, "tolerations"), all.map_or(0, <[_]>::len), MAX_TOLERATIONS);
     for (index, toleration) in all.into_iter().flatten().enumerate() {
         let path = format!("{}[{index}]", field(path, "tolerations"));
         let words = [

@@ -1,6 +1,7 @@
 //! What is wrong with a sink.
 
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 use super::{Found, set};
 use crate::pipeline::problem::{field, quoted};
@@ -8,6 +9,11 @@ use crate::pipeline::sink::{Sasl, SecretKey, Tls};
 use crate::pipeline::{KafkaSink, LogPipeline, Partitioner, SpoolDir, properties};
 
 const AT: &str = "spec.sink.kafka";
+
+/// How many brokers can be named.
+pub const MAX_SERVERS: usize = 64;
+/// The longest constant key, in bytes.
+pub const MAX_KEY: usize = 1024;
 
 pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
     let kafka = pipeline.kafka();
@@ -40,6 +46,7 @@ fn servers(kafka: &KafkaSink, found: &mut Found) {
     if kafka.bootstrap_servers.is_empty() {
         found.add(&path, "is empty; name a broker as host:port");
     }
+    found.count(&path, kafka.bootstrap_servers.len(), MAX_SERVERS);
     let mut seen = BTreeSet::new();
     for (index, server) in kafka.bootstrap_servers.iter().enumerate() {
         let path = format!("{path}[{index}]");
@@ -62,7 +69,8 @@ fn server_address(server: &str) -> Result<(), &'static str> {
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     match bracketed {
-        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => {}
+        // An IPv4 address in the clothes of an IPv6 one is refused, as the API server's `isIP` does.
+        Some(address) if address.parse::<Ipv6Addr>().is_ok_and(|a| a.to_ipv4_mapped().is_none()) => {}
         Some(_) => return Err("has no IPv6 address between [ and ]; write [address]:port"),
         None if host.is_empty() => return Err("has no host; write host:port"),
         None if host.contains(':') => {
@@ -73,8 +81,8 @@ fn server_address(server: &str) -> Result<(), &'static str> {
         }
         None => {}
     }
-    // Digits only: `parse` takes a plus sign too.
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    // Digits only: `parse` takes a plus sign and leading zeros too.
+    let digits = !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(1..) if digits => Ok(()),
         _ => Err("has no legal port; use 1 to 65535"),
@@ -94,8 +102,13 @@ fn partition(kafka: &KafkaSink, found: &mut Found) {
     if let Some(key) = &kafka.key {
         let members = set(&[("baseName", key.base_name.is_some()), ("constant", key.constant.is_some())]);
         found.exactly_one(&at("key"), "baseName: {}, constant: \"text\"", &members);
-        if key.constant.as_deref() == Some("") {
-            found.add(field(&at("key"), "constant"), "is empty; give it, or leave key out");
+        match key.constant.as_deref().map_or(1, str::len) {
+            0 => found.add(field(&at("key"), "constant"), "is empty; give it, or leave key out"),
+            1..=MAX_KEY => {}
+            length => {
+                let message = format!("is {length} bytes long; use at most {MAX_KEY}");
+                found.add(field(&at("key"), "constant"), message);
+            }
         }
     } else if partitioner == Partitioner::Key {
         found.add(at("partitioner"), "Key needs a key; add key: {baseName: {}}, or use File");

@@ -10,6 +10,9 @@ use crate::pipeline::{LogPipeline, SpoolDir, full_match};
 
 const AT: &str = "spec.source.spoolDir";
 
+/// How many headers can have a fixed value.
+pub const MAX_STATIC: usize = 16;
+
 pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
     let spool_dir = pipeline.spool_dir();
     let members = set(&[("spoolDir", spool_dir.is_some())]);
@@ -80,6 +83,7 @@ fn headers(headers: &Headers, found: &mut Found) {
         ("position", &headers.position),
     ];
     let path = at("headers");
+    found.count(&field(&path, "static"), headers.static_.as_ref().map_or(0, BTreeMap::len), MAX_STATIC);
     let mut seen = BTreeMap::new();
     let own = own.into_iter().filter_map(|(name, key)| Some((field(&path, name), key.as_ref()?)));
     let fixed = headers.static_.iter().flatten().map(|(key, _)| (field(&field(&path, "static"), key), key));

@@ -1,0 +1,156 @@
+//! Rules on the sink, and on what the sink and other parts make of each other.
+
+use super::{Rule, exactly_one, number, object_name, plain, plain_text, rule, rule_about, topic};
+use crate::pipeline::properties::{self, QUEUE};
+
+const AT: &str = "spec.sink.kafka";
+
+pub(super) fn rules() -> Vec<Rule> {
+    let mut rules =
+        vec![exactly_one("spec.sink", &["kafka"], "kafka: {bootstrapServers: [kafka-1:9092], topic: web}")];
+    rules.extend(servers());
+    rules.push(topic(&at("topic")));
+    rules.extend(partition());
+    rules.extend(secrets());
+    rules.extend(tuning());
+    rules.extend(together());
+    rules
+}
+
+fn at(field: &str) -> String {
+    format!("{AT}.{field}")
+}
+
+fn servers() -> Vec<Rule> {
+    let port = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    let address =
+        "(isIP(self.find('[^\\\\[]+').split(']')[0]) && ip(self.find('[^\\\\[]+').split(']')[0]).family() == 6)";
+    vec![
+        rule(&at("bootstrapServers"), "self.size() > 0", "is empty; name a broker as host:port"),
+        rule(
+            &at("bootstrapServers[]"),
+            &format!(
+                "self.matches('^[a-zA-Z0-9._-]{{1,253}}:{port}$') || \
+                 (self.matches('^\\\\[[0-9a-fA-F:.]+\\\\]:{port}$') && {address})"
+            ),
+            "is no broker; write host:port or [IPv6 address]:port, as in kafka-1:9092, one item a broker",
+        ),
+        rule(
+            &at("bootstrapServers"),
+            "self.all(a, self.exists_one(b, a.lowerAscii() == b.lowerAscii()))",
+            "names a broker twice; remove one of them",
+        ),
+    ]
+}
+
+fn partition() -> Vec<Rule> {
+    let key = at("key");
+    vec![
+        number(&at("partition"), 0, i32::MAX.into()),
+        rule_about(
+            AT,
+            ".partition",
+            "!(has(self.partition) && has(self.partitioner) && self.partitioner != 'File')",
+            "fixes the partition, and this partitioner chooses one; remove one of them",
+        ),
+        rule_about(
+            AT,
+            ".partitioner",
+            "!(has(self.partitioner) && self.partitioner == 'Key') || has(self.key)",
+            "needs a key when it is Key; add key: {baseName: {}}, or use File",
+        ),
+        exactly_one(&key, &["baseName", "constant"], "baseName: {} or constant: \"text\""),
+        rule(
+            &format!("{key}.constant"),
+            "self.size() > 0 && bytes(self).size() <= 1024",
+            "cannot be used; use 1 to 1024 bytes, or leave key out",
+        ),
+    ]
+}
+
+fn secrets() -> Vec<Rule> {
+    let mut rules = vec![plain(&at("sasl.username"), 255)];
+    for name in ["tls.caSecret.name", "tls.clientCertificateSecret.name", "sasl.passwordSecret.name"] {
+        rules.push(object_name(&at(name), "a Secret"));
+    }
+    for key in ["tls.caSecret.key", "sasl.passwordSecret.key"] {
+        rules.push(rule(
+            &at(key),
+            "self.matches('^[a-zA-Z0-9._-]{1,253}$') && !self.startsWith('..')",
+            "is no key that a Secret can have; use one of that Secret",
+        ));
+    }
+    rules
+}
+
+/// The allow-list of librdkafka's properties, from the same table as the agent's.
+fn tuning() -> Vec<Rule> {
+    let path = at("properties");
+    let names: Vec<&str> = properties::ALLOWED.iter().map(|(name, _)| *name).collect();
+    let mut rules = vec![rule(
+        &path,
+        &format!("self.all(name, name in ['{}'])", names.join("', '")),
+        &format!("has a property that is not allowed; use only {}", names.join(", ")),
+    )];
+    for (name, may) in properties::ALLOWED {
+        let value = format!("self['{name}']");
+        let (holds, todo) = match may {
+            properties::Rule::Number(min, max) => (
+                format!("{value}.matches('^-?[0-9]{{1,17}}$') && int({value}) >= {min} && int({value}) <= {max}"),
+                format!("use a whole number from {min} to {max}, in quotes"),
+            ),
+            properties::Rule::Words(words) => {
+                (format!("{value} in ['{}']", words.join("', '")), format!("use one of {}", words.join(", ")))
+            }
+            properties::Rule::Text => {
+                (plain_text(&value, 255), "use 1 to 255 bytes without control characters".to_owned())
+            }
+        };
+        rules.push(rule(
+            &path,
+            &format!("!('{name}' in self) || ({holds})"),
+            &format!("{name} cannot be that; {todo}"),
+        ));
+    }
+    rules
+}
+
+/// What the sink and other parts of the spec make of each other.
+fn together() -> Vec<Rule> {
+    let queue = format!("self.sink.kafka.properties['{QUEUE}']");
+    let delivery = |field: &str| format!("has(self.delivery) && has(self.delivery.{field})");
+    let same = |field: &str| format!("{} && self.sink.kafka.topic == self.delivery.{field}", delivery(field));
+    vec![
+        rule_about(
+            "spec",
+            ".sink.kafka.acks",
+            &format!(
+                "!has(self.sink.kafka) || !has(self.sink.kafka.acks) || self.sink.kafka.acks == 'All' || \
+                 ({} && self.delivery.guarantee == 'BestEffort')",
+                delivery("guarantee")
+            ),
+            "below All cannot give this guarantee; leave acks out, or set delivery.guarantee: BestEffort",
+        ),
+        rule_about(
+            "spec",
+            ".sink.kafka.topic",
+            &format!(
+                "!has(self.sink.kafka) || !(self.sink.kafka.topic.matches('^spoolway-.*-(checkpoints|receipts)$') || \
+                 ({}) || ({}))",
+                same("checkpointTopic"),
+                same("receiptTopic")
+            ),
+            "holds Spoolway's own progress or receipts; send records to a topic of their own",
+        ),
+        rule_about(
+            "spec",
+            ".sink.kafka.properties",
+            &format!(
+                "!has(self.source.spoolDir) || !has(self.sink.kafka) || !has(self.sink.kafka.properties) || \
+                 !('{QUEUE}' in self.sink.kafka.properties) || !{queue}.matches('^[0-9]{{1,17}}$') || \
+                 int({queue}) * 512 >= (has(self.source.spoolDir.maxLineBytes) ? self.source.spoolDir.maxLineBytes : 1000000)"
+            ),
+            &format!("{QUEUE} is less than two lines of maxLineBytes; raise it, or lower maxLineBytes"),
+        ),
+    ]
+}
