@@ -7,6 +7,8 @@ pub mod crd;
 #[cfg(feature = "agent")]
 pub mod demo;
 pub mod log;
+#[cfg(feature = "operator")]
+pub mod operator;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -31,6 +33,9 @@ pub enum Command {
     /// Ship generated logs before your eyes, into a broker of its own or a real Kafka
     #[cfg(feature = "agent")]
     Demo(demo::DemoArgs),
+    /// Keep agents running for the LogPipelines of a cluster
+    #[cfg(feature = "operator")]
+    Operator(operator::OperatorArgs),
     /// Print the CustomResourceDefinition of LogPipeline
     #[cfg(feature = "operator")]
     Crd(crd::CrdArgs),
@@ -46,6 +51,8 @@ impl Cli {
             Command::Agent(args) => agent::run(args),
             #[cfg(feature = "agent")]
             Command::Demo(args) => demo::run(&args),
+            #[cfg(feature = "operator")]
+            Command::Operator(args) => operator::run(args),
             #[cfg(feature = "operator")]
             Command::Crd(args) => crd::run(args),
             Command::Validate(args) => validate::run(args),

@@ -10,7 +10,7 @@
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline`, `secrets` |
 //! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka`, `secrets` |
 //! | [`demo`] | `spoolway demo`, and its input, which the bench uses too | `pipeline`, `yaml`, `kafka`, `agent` |
-//! | [`operator`] | keeps agents running; so far the CustomResourceDefinition and roles (pure) | `pipeline` |
+//! | [`operator`] | keeps agents running: LogPipeline → ConfigMap, ServiceAccount, DaemonSet → status | `pipeline`, `yaml` |
 //! | [`cli`] | the command line | everything |
 
 #![deny(missing_docs, unsafe_code)]

@@ -10,6 +10,8 @@ mod demo;
 #[cfg(feature = "agent")]
 mod e2e;
 mod golden;
+#[cfg(feature = "operator")]
+mod operator;
 #[cfg(feature = "agent")]
 mod simulation;
 mod tidy;

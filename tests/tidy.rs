@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka", &["pipeline", "secrets"]),
     ("lib", &[]),
     ("main", &[]),
-    ("operator", &["operator", "pipeline"]),
+    ("operator", &["operator", "pipeline", "yaml"]),
     ("pipeline", &["pipeline"]),
     ("secrets", &[]),
     ("yaml", &["pipeline", "yaml"]),
@@ -58,7 +58,14 @@ const PURE: &[(&str, &[&str])] = &[
             "kube::",
         ],
     ),
+    ("operator::desired", OPERATOR_PURE),
+    ("operator::status", OPERATOR_PURE),
+    ("operator::valid", OPERATOR_PURE),
 ];
+
+/// What the deciding half of the operator must not name.
+const OPERATOR_PURE: &[&str] =
+    &["std::fs", "TcpStream", "UdpSocket", "std::thread", "Instant", "SystemTime", "tokio", "kube::", "async "];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

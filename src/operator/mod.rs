@@ -1,6 +1,17 @@
-//! Keeps agents running: what Kubernetes learns about a LogPipeline, and who may touch one.
+//! Keeps agents running: what Kubernetes learns about a LogPipeline, what it is made into, and what is told about it.
 //!
-//! So far all of it is pure: the CustomResourceDefinition ([`crd`]) and the roles for people ([`roles`]).
+//! One LogPipeline's way: [`reconcile`] → [`observe`] (I/O) → [`valid`] (pure) → [`desired`] (pure, infallible) → [`apply`]
+//! (I/O) → [`status`] (pure) → published by `reconcile`. The CustomResourceDefinition ([`crd`]) and the roles for people
+//! ([`roles`]) are pure.
 
+pub mod apply;
 pub mod crd;
+pub mod desired;
+pub mod observe;
+pub mod reconcile;
 pub mod roles;
+pub mod status;
+pub mod valid;
+
+/// The manager that owns the fields which the operator sets.
+pub const FIELD_MANAGER: &str = "spoolway";

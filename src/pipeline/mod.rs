@@ -11,6 +11,7 @@ mod words;
 pub mod delivery;
 mod mismatch;
 pub mod placement;
+pub mod pod;
 pub mod problem;
 pub mod properties;
 pub mod quantity;

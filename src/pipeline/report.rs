@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pod::CheckpointTopic;
+
 /// The form of [`Report`] that this release writes.
 pub const REPORT_VERSION: u32 = 1;
 
@@ -36,6 +38,10 @@ pub enum FlowReason {
     TransactionFailed,
     /// Some files need a person; the rest flows.
     FilesSetAside,
+    /// Its LogPipeline is gone: it committed what was open and reads no more.
+    PipelineDeleted,
+    /// `spec.suspend`: it committed what was open and reads no more.
+    Suspended,
     /// It has not opened its sink yet.
     Starting,
     /// Nothing to ship.
@@ -47,7 +53,7 @@ pub enum FlowReason {
 impl FlowReason {
     /// True where data can flow: a file set aside does not keep the others from it.
     pub fn can_flow(self) -> bool {
-        matches!(self, FlowReason::FilesSetAside | FlowReason::Idle | FlowReason::Flowing)
+        matches!(self, FlowReason::FilesSetAside | FlowReason::Suspended | FlowReason::Idle | FlowReason::Flowing)
     }
 }
 
@@ -61,8 +67,20 @@ pub struct Report {
     pub agent_version: String,
     /// `<cluster>/<namespace>/<pipeline>/<agent>`.
     pub agent: String,
+    /// Differs from start to start: `totals` begin at 0 with each.
+    #[serde(default)]
+    pub boot: String,
     /// Hash of the resolved pipeline that it runs.
     pub config_hash: String,
+    /// True while `spec.suspend` holds and nothing is left open.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Why it does not run the configuration that it was given last; empty where it does.
+    #[serde(default)]
+    pub config_problem: String,
+    /// What the checkpoint topic is like, once it was seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub checkpoint_topic: Option<CheckpointTopic>,
     /// The guarantee in force.
     pub guarantee: String,
     /// True where data can flow.
