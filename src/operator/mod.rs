@@ -12,6 +12,7 @@ pub mod reconcile;
 pub mod roles;
 pub mod status;
 pub mod valid;
+pub mod view;
 
 /// The manager that owns the fields which the operator sets.
 pub const FIELD_MANAGER: &str = "spoolway";
