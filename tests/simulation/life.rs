@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use spoolway::agent::channel::{Channel, Settings};
 use spoolway::agent::run::{Surroundings, run};
+use spoolway::agent::sink::Opened;
 use spoolway::agent::sink::kafka::{self, KafkaSink};
 use spoolway::pipeline::report::FlowReason;
 
@@ -27,9 +28,11 @@ impl Surroundings for World {
         self.0.borrow().now
     }
 
-    fn stopping(&self) -> bool {
+    fn stopping(&mut self) -> bool {
         self.0.borrow().stopping()
     }
+
+    fn opened(&mut self, _: &Opened) {}
 
     fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {
         let sim = &mut *self.0.borrow_mut();
@@ -86,7 +89,7 @@ pub fn live(shared: &Shared, life: Life, once: bool) {
             agent: "node-1".into(),
             checkpoint_topic: CHECKPOINTS.into(),
             receipt_topic: RECEIPTS.into(),
-            state_dir: None,
+            pin: kafka::pin::Pin::None,
             secrets: None,
         };
         let mut source = Spool::new(shared, agent);
