@@ -11,6 +11,7 @@ use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use crate::agent::config::Place;
+use crate::agent::push::Push;
 use crate::agent::reload::Reload;
 use crate::agent::status::Status;
 use crate::agent::stop::Stop;
@@ -47,6 +48,9 @@ pub struct AgentArgs {
     /// Serve /healthz, /readyz, /metrics and /report on this address, for example 127.0.0.1:8080
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// In a pod: file with the ServiceAccount token for reports to the operator, read anew for each
+    #[arg(long, value_name = "FILE", requires = "config_dir")]
+    pub report_token: Option<PathBuf>,
     /// Time to commit what is read after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
     pub drain_timeout: Duration,
@@ -105,10 +109,17 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
         let bound = http::serve(address, status.clone()).with_context(|| format!("cannot listen on {address}"))?;
         tracing::info!("http://{bound}/report");
     }
+    let push = match &args.report_token {
+        Some(token) => Some(Push::start(status.clone(), token.clone()).context("cannot start a thread")?),
+        None => None,
+    };
     let bar = (args.once && std::io::stderr().is_terminal()).then(|| progress_bar(status.clone()));
     let ended = agent.run();
     if let Some(bar) = bar {
         bar.finish_and_clear();
+    }
+    if let Some(push) = push {
+        push.finish();
     }
     ended?;
     if args.once {
