@@ -160,6 +160,11 @@ impl Bed {
         if ended.status.success() { Ok(()) } else { Err(said()) }
     }
 
+    /// How many committed records a topic holds.
+    pub fn count(&self, topic: &str) -> u64 {
+        self.script(&["count", topic]).trim().parse().unwrap()
+    }
+
     fn admin<T>(&self, work: impl AsyncFnOnce(&AdminClient<DefaultClientContext>, &AdminOptions) -> T) -> T {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.address);

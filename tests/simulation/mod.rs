@@ -91,7 +91,9 @@ fn schedule(shared: &Shared) {
             let rng = &mut shared.borrow_mut().rng;
             let left = if rng.bool() { rng.u32(0..40) } else { rng.u32(40..400) };
             let successor = (rng.u8(0..4) == 0).then(|| rng.u32(3..100));
-            (Life { left, polite: rng.u8(0..3) == 0, successor, ..Life::default() }, rng.u8(0..6) == 0)
+            let once = rng.u8(0..6) == 0;
+            let change = (!once && rng.u8(0..3) == 0).then(|| rng.u32(1..100));
+            (Life { left, polite: rng.u8(0..3) == 0, successor, change, ..Life::default() }, once)
         };
         life::live(shared, life, once);
         if !shared.borrow().broken.is_empty() {

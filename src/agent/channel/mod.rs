@@ -151,6 +151,15 @@ impl Channel {
         }
     }
 
+    /// Takes over other settings, between two runs of the loop: [`Channel::resume`] is next. Files that Kafka refused are tried again.
+    pub fn set_all(&mut self, settings: Settings) {
+        self.batch = Batch::new(settings.commit_interval, settings.max_transaction_bytes);
+        self.deal.fix(settings.partition);
+        self.settings = settings;
+        self.barred.clear();
+        self.stopping = false;
+    }
+
     /// The sink is open: `committed` is everything that holds, `partitions` the topic's count.
     /// Forgets whatever was handed out and not committed.
     pub fn resume(&mut self, committed: Vec<Progress>, partitions: u32, now: Duration) {

@@ -39,6 +39,11 @@ impl Deal {
         Deal { fixed, next: murmur2(agent.as_bytes()) & 0x7fff_ffff, count: 1 }
     }
 
+    /// Another `partition` for files that are begun from now on.
+    pub fn fix(&mut self, fixed: Option<i32>) {
+        self.fixed = fixed;
+    }
+
     /// The topic has `count` partitions now; files already begun stay where they are.
     pub fn count(&mut self, count: u32) {
         self.count = count.max(1);

@@ -48,7 +48,7 @@ pub struct Brokers {
     pub(super) checkpoint_topic: String,
     pub(super) receipt_topic: String,
     pub(super) fixed_partition: Option<i32>,
-    pub(super) pin: Option<Pin>,
+    pub(super) pin: Pin,
 }
 
 impl Brokers {
@@ -74,7 +74,7 @@ impl Brokers {
             checkpoint_topic: settings.checkpoint_topic.clone(),
             receipt_topic: settings.receipt_topic.clone(),
             fixed_partition: spec.partition,
-            pin: settings.state_dir.as_deref().map(|dir| Pin::new(dir, &settings.transactional_id)),
+            pin: settings.pin.clone(),
         }
     }
 

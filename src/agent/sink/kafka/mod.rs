@@ -26,6 +26,7 @@ use crate::agent::channel::digest::FileId;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records, partitioner};
+use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
 /// Names of an agent's things in Kafka.
@@ -39,19 +40,19 @@ pub struct Settings {
     pub checkpoint_topic: String,
     /// Topic of segments and receipts (`delivery.receiptTopic`).
     pub receipt_topic: String,
-    /// Where to remember what the checkpoint topic was like (`--state-dir`); unset: it is not checked.
-    pub state_dir: Option<std::path::PathBuf>,
+    /// What the checkpoint topic must be like.
+    pub pin: pin::Pin,
     /// Where Secrets are (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
 }
 
 /// What [`Cluster::prepare`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     /// Partitions of the data topic.
     pub partitions: u32,
-    /// Partitions of the checkpoint topic.
-    pub checkpoint_partitions: u32,
+    /// The checkpoint topic.
+    pub checkpoint: CheckpointTopic,
 }
 
 /// A record of the checkpoint topic.
@@ -199,11 +200,11 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         let topics = self.cluster.prepare()?;
         let producer = self.cluster.producer()?;
         self.checkpoint_partition =
-            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint_partitions);
+            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint.partitions);
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
         self.producer = Some(producer);
-        Ok(Opened { committed, partitions: topics.partitions })
+        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: topics.checkpoint })
     }
 
     fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {
