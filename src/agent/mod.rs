@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::pipeline::{self, LogPipeline};
-use channel::{Channel, splitter};
+use channel::{Channel, headers, partitioner, splitter};
 use sink::kafka::{KafkaSink, client::Brokers};
 use source::spooldir::SpoolDir;
 use status::{Fixed, Status};
@@ -72,15 +72,27 @@ impl Agent {
             include: pipeline::full_match(spool.include_pattern())?,
             ignore: pipeline::full_match(spool.ignore_pattern())?,
             suffix: spool.file_suffix().to_owned(),
+            completion: spool.completion(),
         };
         let settings = channel::Settings {
             agent: identity.clone(),
             topic: kafka.topic.clone(),
-            partition: kafka.partition,
+            partitions: partitioner::Rule {
+                partitioner: Some(kafka.partitioner()),
+                fixed: kafka.partition,
+                key: kafka.key.clone(),
+            },
+            headers: headers::Rule {
+                headers: spool.headers.clone(),
+                path: spool.path.clone(),
+                host: options.agent_id.clone(),
+            },
             rules: splitter::Rules {
                 max_line: usize::try_from(spool.max_line_bytes())?,
                 on_long_line: spool.on_long_line(),
             },
+            order: spool.consume_order(),
+            track: spool.completion() == pipeline::Completion::Track,
             settle: spool.settle_time(),
             poll: spool.poll_delay(),
             max_open: spool.max_open_files(),

@@ -12,6 +12,7 @@ mod files;
 mod growing;
 mod http;
 mod job;
+mod options;
 mod outage;
 mod second_agent;
 mod secure;
