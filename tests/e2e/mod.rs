@@ -13,6 +13,7 @@ mod files;
 mod growing;
 mod http;
 mod job;
+mod options;
 mod outage;
 mod pod;
 mod reports;
