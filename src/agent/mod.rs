@@ -7,7 +7,7 @@
 //! The loop ends as for a stop: what is read is committed, or given up. Then source, channel and sink take other settings, and the loop
 //! runs anew, which begins with the opening order. So a change in the middle of a transaction breaks nothing that a restart does not:
 //! * The old producer is dropped before the new one is made. Whatever of it is still on its way meets an epoch that
-//!   `init_transactions` has raised, and is refused; buffers lent to it are its own until it is destroyed.
+//!   `init_transactions` has raised, and is refused; a buffer lent to it is freed by its last report or never.
 //! * Nothing of the channel's memory of files outlives [`Channel::resume`]: positions come from the progress that is committed.
 //! * The directory stays locked where it is the same one. A waiting agent with another id has other progress: in a gap between two locks
 //!   it would begin anew what this one has half shipped.

@@ -151,8 +151,10 @@ impl Pace {
     }
 }
 
+/// Idle or not is no change: that may come every second.
 fn state(report: &Report) -> State {
-    (report.reason, report.config_hash.clone(), report.suspended, report.config_problem.clone())
+    let reason = if report.reason == FlowReason::Idle { FlowReason::Flowing } else { report.reason };
+    (reason, report.config_hash.clone(), report.suspended, report.config_problem.clone())
 }
 
 #[cfg(test)]
@@ -180,6 +182,11 @@ mod tests {
         assert!(!pace.is_due(at(17), &report) && pace.is_due(at(18), &report));
         report.totals.records += 1;
         assert!(!pace.is_due(at(1), &report), "numbers wait");
+        report.reason = FlowReason::Idle;
+        assert!(pace.is_due(at(1), &report));
+        pace.sent(at(0), &report, None, 1.0);
+        report.reason = FlowReason::Flowing;
+        assert!(!pace.is_due(at(1), &report), "an agent has nothing to do again and again");
         report.config_problem = "something".into();
         assert!(pace.is_due(at(1), &report));
         pace.sent(at(1), &report, None, 0.5);

@@ -39,7 +39,11 @@ impl Agent {
 
     /// As in a pod: `spoolway agent --config-dir DIR --agent-id a1` with more arguments.
     pub fn start_in_pod(config: &Path, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_spoolway"));
+        Agent::start_in_pod_by(Command::new(env!("CARGO_BIN_EXE_spoolway")), config, more)
+    }
+
+    /// The same where `command` ends in the binary's path.
+    pub fn start_in_pod_by(mut command: Command, config: &Path, more: &[&str]) -> Self {
         command.args(["agent", "--agent-id", "a1", "--http", "127.0.0.1:0", "--config-dir"]).arg(config).args(more);
         Agent::spawn(command)
     }

@@ -135,6 +135,8 @@ spec:
             (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
             (r"after \d+ms in state \w+", "after <time>"),
             (r"uid \d+", "uid <uid>"),
+            (r"gid \d+", "gid <gid>"),
+            (r"(runAs\w+): \d+", "$1: <id>"),
         ];
         numbers.iter().fold(text, |text, (pattern, with)| {
             regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()

@@ -8,6 +8,8 @@
 //! 5. The channel completes a file only after [`KafkaSink::commit`] returned for its last byte.
 //! 6. After any outcome that is not a clear success the producer is dropped (librdkafka 2.12 has neither KIP-588 nor KIP-890
 //!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
+//! 7. A change of configuration is 2–4 with other settings and the same id, after a commit or after 6 (`agent` has the rest of it).
+//!    Settings of a producer never change while it lives.
 
 mod checkpoints;
 pub mod client;
