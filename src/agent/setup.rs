@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::{Options, channel, sink, source};
-use crate::agent::channel::splitter;
+use crate::agent::channel::{headers, partitioner, splitter};
 use crate::agent::sink::kafka::pin::Pin;
 use crate::pipeline::{self, KafkaSink};
 
@@ -52,15 +52,27 @@ impl Setup {
                 include: pipeline::full_match(spool.include_pattern())?,
                 ignore: pipeline::full_match(spool.ignore_pattern())?,
                 suffix: spool.file_suffix().to_owned(),
+                completion: spool.completion(),
             },
             channel: channel::Settings {
                 agent: identity.clone(),
                 topic: kafka.topic.clone(),
-                partition: kafka.partition,
+                partitions: partitioner::Rule {
+                    partitioner: Some(kafka.partitioner()),
+                    fixed: kafka.partition,
+                    key: kafka.key.clone(),
+                },
+                headers: headers::Rule {
+                    headers: spool.headers.clone(),
+                    path: spool.path.clone(),
+                    host: options.agent_id.clone(),
+                },
                 rules: splitter::Rules {
                     max_line: usize::try_from(spool.max_line_bytes())?,
                     on_long_line: spool.on_long_line(),
                 },
+                order: spool.consume_order(),
+                track: spool.completion() == pipeline::Completion::Track,
                 settle: spool.settle_time(),
                 poll: spool.poll_delay(),
                 max_open: spool.max_open_files(),

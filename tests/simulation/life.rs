@@ -102,7 +102,7 @@ impl Sim {
         self.lives.last_mut().expect("an agent acts").change = again;
         let rules = self.settings.rules;
         let mut settings = super::settings(&mut self.rng);
-        settings.partition = self.rng.bool().then(|| self.rng.i32(0..PARTITIONS as i32));
+        settings.partitions.fixed = self.rng.bool().then(|| self.rng.i32(0..PARTITIONS as i32));
         Some(Settings { rules, ..settings })
     }
 }

@@ -1,7 +1,8 @@
-//! The spool directory: listing, reading, renaming. I/O; what to do is the channel's.
+//! The spool directory: listing, reading, completing. I/O; what to do is the channel's.
 //!
 //! Files are opened beneath the directory's descriptor (`openat2`, no links), checked to be regular, and renamed on that descriptor,
-//! never by a path string. The directory is locked (`flock`) as long as it is open.
+//! never by a path string. The directory is locked (`flock`) as long as it is open: for itself alone where files are renamed or
+//! deleted, shared where all only track.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -20,7 +21,7 @@ use crate::agent::channel::digest::Mark;
 use crate::agent::channel::file::{Entry, Reason, Stat};
 use crate::agent::channel::name::Name;
 use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
-use crate::pipeline::report::FlowReason;
+use crate::pipeline::{self, report::FlowReason};
 
 /// Longest name a directory entry may have.
 const NAME_MAX: usize = 255;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub ignore: regex::Regex,
     /// Ends the names of completed files.
     pub suffix: String,
+    /// What completes a file.
+    pub completion: pipeline::Completion,
 }
 
 /// A spool directory.
@@ -130,16 +133,29 @@ impl SpoolDir {
         format!("it belongs to uid {user}, gid {group}: {set}, or change the owner or mode")
     }
 
-    /// Renaming needs write permission on the directory: better said before anything is shipped.
+    /// Renaming and deleting need write permission on the directory: better said before anything is shipped.
     fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
+        let what = match self.settings.completion {
+            pipeline::Completion::Rename => "renamed",
+            pipeline::Completion::Delete => "deleted",
+            pipeline::Completion::Track => return Ok(()),
+        };
         let path = self.settings.path.escape_debug();
         let advice = match rustix::fs::accessat(dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) => return Ok(()),
-            Err(Errno::ROFS) => "it is mounted read-only: mount it writable".to_owned(),
+            Err(Errno::ROFS) => "it is mounted read-only: mount it writable, or set completion: Track".to_owned(),
             Err(_) => self.owner_advice(),
         };
-        let message = format!("files in {path} cannot be renamed by uid {} when they are shipped; {advice}", uid());
+        let message = format!("files in {path} cannot be {what} by uid {} when they are shipped; {advice}", uid());
         Err(SourceError::new(FlowReason::CannotComplete, message))
+    }
+
+    /// Those that only track may share a directory.
+    fn lock(&self) -> FlockOperation {
+        match self.settings.completion {
+            pipeline::Completion::Track => FlockOperation::NonBlockingLockShared,
+            pipeline::Completion::Rename | pipeline::Completion::Delete => FlockOperation::NonBlockingLockExclusive,
+        }
     }
 
     fn is_candidate(&self, name: &[u8]) -> bool {
@@ -182,7 +198,8 @@ impl SpoolDir {
         {
             return Completed::Gone; // another file has its inode
         }
-        if lease::ask(&file) == Writer::Open {
+        let track = self.settings.completion == pipeline::Completion::Track;
+        if !track && lease::ask(&file) == Writer::Open {
             return Completed::Writer;
         }
         if stat.size != wanted.size {
@@ -196,7 +213,27 @@ impl SpoolDir {
                 Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
             }
         }
-        self.rename(&wanted.name)
+        match self.settings.completion {
+            pipeline::Completion::Rename => self.rename(&wanted.name),
+            pipeline::Completion::Delete => self.delete(&wanted.name),
+            pipeline::Completion::Track => Completed::Kept,
+        }
+    }
+
+    fn delete(&self, name: &Name) -> Completed {
+        let Some(dir) = &self.dir else { return Completed::Gone };
+        match rustix::fs::unlinkat(dir, &*name.0, AtFlags::empty()) {
+            Ok(()) => Completed::Deleted,
+            Err(Errno::NOENT) => Completed::Gone,
+            Err(errno) => self.refused(errno),
+        }
+    }
+
+    fn refused(&self, errno: Errno) -> Completed {
+        match errno {
+            Errno::ACCESS | Errno::PERM => Completed::Refused(format!("{errno}; {}", self.owner_advice())),
+            other => Completed::Refused(other.to_string()),
+        }
     }
 
     /// Renames to `<name><suffix>`, or with a number before the suffix where that name is taken. Never overwrites.
@@ -208,10 +245,7 @@ impl SpoolDir {
                 Ok(()) => return Completed::Renamed(target),
                 Err(Errno::EXIST) => {}
                 Err(Errno::NOENT) => return Completed::Gone,
-                Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
-                    return Completed::Refused(format!("{errno}; {}", self.owner_advice()));
-                }
-                Err(errno) => return Completed::Refused(errno.to_string()),
+                Err(errno) => return self.refused(errno),
             }
         }
         Completed::Refused("every completed name is taken".into())
@@ -221,15 +255,22 @@ impl SpoolDir {
 impl Source for SpoolDir {
     fn open(&mut self) -> Result<(), SourceError> {
         self.open.clear();
-        if self.is_still_there() == Ok(true) {
-            return Ok(()); // and locked: a moment without the lock would let another agent in between
-        }
-        self.release();
-        let dir = self.way.open(OFlags::RDONLY).map_err(|e| self.missing(e))?;
-        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|e| self.unlocked(e))?;
+        // Kept, for a moment without the lock would let another agent in between; asked for again, for `completion` may have changed.
+        let kept = if self.is_still_there() == Ok(true) { self.dir.take() } else { None };
+        let is_new = kept.is_none();
+        let dir = match kept {
+            Some(dir) => dir,
+            None => {
+                self.release();
+                self.way.open(OFlags::RDONLY).map_err(|e| self.missing(e))?
+            }
+        };
+        rustix::fs::flock(&dir, self.lock()).map_err(|e| self.unlocked(e))?;
         self.check_writable(&dir)?;
         // By the descriptor, for what the path names may be another directory by now.
-        self.watch.on(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        if is_new {
+            self.watch.on(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        }
         self.dir = Some(dir);
         Ok(())
     }
@@ -289,10 +330,13 @@ impl Source for SpoolDir {
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
         let results: Vec<_> = batch.iter().map(|wanted| (wanted.inode, self.complete_one(wanted))).collect();
-        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_)))
+        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_) | Completed::Deleted))
             && let Some(Err(errno)) = self.dir.as_ref().map(rustix::fs::fsync)
         {
-            tracing::warn!("renames in {} may not survive a crash: {errno}", self.settings.path.escape_debug());
+            tracing::warn!(
+                "what was done in {} may not survive a crash: {errno}",
+                self.settings.path.escape_debug()
+            );
         }
         results
     }
