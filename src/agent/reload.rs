@@ -173,3 +173,142 @@ fn shortened(problem: &str) -> String {
         None => problem.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    const PIPELINE: &str = "apiVersion: spoolway.dev/v1alpha1
+kind: LogPipeline
+metadata: {name: web, namespace: shop}
+spec:
+  source: {spoolDir: {path: /spool/web}}
+  sink:
+    kafka:
+      bootstrapServers: ['kafka:9092']
+      topic: web
+      sasl: {mechanism: ScramSha512, username: u, passwordSecret: {name: user, key: password}}
+";
+
+    /// A pod's directories, and time.
+    struct Scene {
+        home: tempfile::TempDir,
+        now: Duration,
+        reload: Reload,
+        status: Status,
+    }
+
+    fn agent_file(more: &str) -> String {
+        format!(r#"{{"version":1,"shape":"s","cluster":"c","root":"/spool"{more}}}"#)
+    }
+
+    fn put(home: &Path, name: &str, text: &str) {
+        let path = home.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            put(home.path(), "config/pipeline.yaml", PIPELINE);
+            put(home.path(), "config/agent.json", &agent_file(""));
+            put(home.path(), "secrets/user/password", "old");
+            let options = Options {
+                agent_id: "node-1".into(),
+                state_dir: None,
+                secrets: Some(home.path().join("secrets")),
+                once: false,
+            };
+            let place = Place::Directory { path: home.path().join("config"), shape: Some("s".into()) };
+            let reload = Reload::start(place, &options).unwrap();
+            let status = Status::new("c/shop/web/node-1".into(), reload.config());
+            Scene { home, now: Duration::ZERO, reload, status }
+        }
+
+        fn put(&self, name: &str, text: &str) {
+            put(self.home.path(), name, text);
+        }
+
+        /// The next look.
+        fn look(&mut self) -> bool {
+            self.now += LOOK_EVERY;
+            self.reload.is_due(self.now, &self.status)
+        }
+
+        /// Two looks, and what is taken.
+        fn taken(&mut self) -> Option<Change> {
+            assert!(!self.look(), "one look is not enough");
+            self.look().then(|| self.reload.take().expect("it is due"))
+        }
+
+        fn problem(&self) -> String {
+            self.status.report().config_problem
+        }
+    }
+
+    #[test]
+    fn a_change_counts_when_two_looks_saw_it() {
+        let mut scene = Scene::new();
+        assert!(!scene.look() && !scene.look());
+        // An editor that cuts the file and then writes it, and is looked at in between.
+        scene.put("config/pipeline.yaml", "");
+        assert!(!scene.look());
+        scene.put("config/pipeline.yaml", &PIPELINE.replace("topic: web", "topic: other"));
+        let Some(Change::Run(run)) = scene.taken() else { panic!("it is taken") };
+        assert_eq!((run.1.channel.topic.as_str(), scene.problem().as_str()), ("other", ""));
+        assert!(!scene.look() && !scene.look(), "once");
+    }
+
+    #[test]
+    fn a_rotated_secret_is_a_change_and_a_missing_one_is_a_problem() {
+        let mut scene = Scene::new();
+        fs::remove_file(scene.home.path().join("secrets/user/password")).unwrap();
+        assert!(scene.taken().is_none());
+        assert!(scene.problem().starts_with("secret user, key password: "), "{}", scene.problem());
+        scene.put("secrets/user/password", "old");
+        assert!(scene.taken().is_none());
+        assert_eq!(scene.problem(), "", "what is there again is what is in force");
+        scene.put("secrets/user/password", "new");
+        assert!(matches!(scene.taken(), Some(Change::Run(_))));
+    }
+
+    #[test]
+    fn where_reports_go_is_no_change_for_the_loop() {
+        let mut scene = Scene::new();
+        scene.put("config/agent.json", &agent_file(r#","reportTo":{"url":"https://a","ca":"b"}"#));
+        assert!(scene.taken().is_none());
+        assert_eq!(scene.status.report_to().unwrap().url, "https://a");
+        scene.put(
+            "config/agent.json",
+            &agent_file(r#","checkpointTopic":{"topic":"spoolway-shop-checkpoints","partitions":50}"#),
+        );
+        assert!(matches!(scene.taken(), Some(Change::Run(_))), "what progress is held against is");
+    }
+
+    #[test]
+    fn a_change_that_is_taken_back_before_it_is_taken_is_none() {
+        let mut scene = Scene::new();
+        scene.put("config/pipeline.yaml", &PIPELINE.replace("spec:", "spec:\n  suspend: true"));
+        assert!(!scene.look() && scene.look());
+        scene.put("config/pipeline.yaml", PIPELINE);
+        assert!(scene.look() && !scene.look());
+        assert!(scene.reload.take().is_none());
+    }
+
+    #[test]
+    fn gone_and_back_and_gone() {
+        let mut scene = Scene::new();
+        for _ in 0..2 {
+            fs::remove_file(scene.home.path().join("config/pipeline.yaml")).unwrap();
+            assert!(matches!(scene.taken(), Some(Change::Gone)));
+            assert!(scene.taken().is_none());
+            scene.put("config/pipeline.yaml", PIPELINE);
+            assert!(matches!(scene.taken(), Some(Change::Run(_))), "the same as before, and it is to run again");
+        }
+    }
+}
