@@ -30,7 +30,7 @@ pub async fn apply(client: &Client, observed: &mut Observed, desired: &[Value; 3
 }
 
 /// Whether all that is wanted is so. What others added beside it is theirs.
-fn contains(live: &Value, wanted: &Value) -> bool {
+pub(super) fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, wanted)| live.get(key).map_or(is_empty(wanted), |live| contains(live, wanted)))
