@@ -155,9 +155,7 @@ impl Memory {
         Lasting {
             flow_is_bad,
             pods_are_bad: match counted {
-                Some(c) => {
-                    self.pods.see(is_many(c.desired - c.ready, c.desired), now, LASTING, Duration::ZERO)
-                }
+                Some(c) => self.pods.see(is_many(c.desired - c.ready, c.desired), now, LASTING, Duration::ZERO),
                 None => self.pods.counts,
             },
             silent,
