@@ -56,7 +56,8 @@ async fn when_agents_acknowledge_and_can_flow_the_pipeline_is_ready() {
 async fn nothing_changed_nothing_is_written_and_hardly_anything_read() {
     let cluster = running().await;
     cluster.reconcile().await.unwrap();
-    (cluster.server.writes(), cluster.server.reads());
+    cluster.server.writes();
+    cluster.server.reads();
     for _ in 0..100 {
         cluster.pass(2);
         cluster.reconcile().await.unwrap();
