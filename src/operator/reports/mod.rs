@@ -19,6 +19,7 @@ use kube::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::pods::Pods;
+use super::seen::Seen;
 use super::view::{AgentView, PodView};
 use crate::pipeline::pod::ReportTo;
 use crate::pipeline::report::Report;
@@ -81,21 +82,6 @@ impl Reports {
         self.0.start.elapsed()
     }
 
-    /// The agents of a pipeline that reported, lost ones too.
-    pub fn agents(&self, namespace: &str, pipeline: &str) -> Vec<AgentView> {
-        self.table().of(namespace, pipeline, self.now())
-    }
-
-    /// The pods of its agents.
-    pub fn pods(&self, namespace: &str, pipeline: &str) -> Vec<PodView> {
-        self.0.pods.of(namespace, pipeline)
-    }
-
-    /// Where agents are to send reports.
-    pub fn report_to(&self) -> ReportTo {
-        self.0.to.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn pod(&self, namespace: &str, name: &str) -> Option<PodView> {
         self.0.pods.by_name(namespace, name)
     }
@@ -116,6 +102,20 @@ impl Reports {
             let _ = self.0.wake.send(pipeline);
         }
         news
+    }
+}
+
+impl Seen for Reports {
+    fn agents(&self, namespace: &str, pipeline: &str) -> Vec<AgentView> {
+        self.table().of(namespace, pipeline, self.now())
+    }
+
+    fn pods(&self, namespace: &str, pipeline: &str) -> Vec<PodView> {
+        self.0.pods.of(namespace, pipeline)
+    }
+
+    fn report_to(&self) -> Option<ReportTo> {
+        Some(self.0.to.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

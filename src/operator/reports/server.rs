@@ -22,6 +22,7 @@ use super::Reports;
 use super::authority::Authority;
 use super::table::{News, Who};
 use super::tokens::{Refused, Tokens};
+use crate::operator::seen::Seen;
 use crate::pipeline::pod::ReportAnswer;
 use crate::pipeline::report::{AgentAnswer, Report};
 
@@ -102,9 +103,12 @@ fn no(code: StatusCode, why: impl std::fmt::Display) -> Response {
     (code, format!("{why}\n")).into_response()
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Response> {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    token.ok_or_else(|| no(StatusCode::UNAUTHORIZED, "a bearer token is needed"))
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn no_token() -> Response {
+    no(StatusCode::UNAUTHORIZED, "a bearer token is needed")
 }
 
 async fn take<A: Authority>(
@@ -112,10 +116,7 @@ async fn take<A: Authority>(
     headers: HeaderMap,
     report: Result<Json<Report>, JsonRejection>,
 ) -> Response {
-    let token = match bearer(&headers) {
-        Ok(token) => token,
-        Err(answer) => return answer,
-    };
+    let Some(token) = bearer(&headers) else { return no_token() };
     let now = jiff::Timestamp::now().as_second();
     let bound = match desk.tokens.pod_of(token, desk.reports.len(), now).await {
         Ok(bound) => bound,
@@ -154,10 +155,7 @@ async fn agents<A: Authority>(
     Query(query): Query<Worst>,
     headers: HeaderMap,
 ) -> Response {
-    let token = match bearer(&headers) {
-        Ok(token) => token,
-        Err(answer) => return answer,
-    };
+    let Some(token) = bearer(&headers) else { return no_token() };
     match desk.tokens.authority().may_get(token, &namespace, &name).await {
         Ok(Some(true)) => {}
         Ok(Some(false)) => {
