@@ -47,6 +47,8 @@ bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repe
 generate: ## write the generated files anew (golden files of tests are insta's)
 	@$(need) $(BUILD_TOOLS)
 	cargo build --release --locked
-	@mkdir -p crds deploy
+	@mkdir -p crds
 	$(CARGO_TARGET_DIR)/release/spoolway crd > crds/logpipelines.yaml.new && mv crds/logpipelines.yaml.new crds/logpipelines.yaml
-	$(CARGO_TARGET_DIR)/release/spoolway crd --roles > deploy/roles.yaml.new && mv deploy/roles.yaml.new deploy/roles.yaml
+	cp crds/logpipelines.yaml charts/spoolway/files/logpipelines.yaml
+	$(CARGO_TARGET_DIR)/release/spoolway crd --roles > charts/spoolway/files/roles.yaml.new && mv charts/spoolway/files/roles.yaml.new charts/spoolway/files/roles.yaml
+	@scripts/manifests.sh > deploy/install.yaml.new && mv deploy/install.yaml.new deploy/install.yaml || { rm deploy/install.yaml.new; [ -z "$(CI)" ]; }
