@@ -2,6 +2,7 @@
 
 #[cfg(feature = "agent")]
 mod channel;
+mod chart;
 mod cli;
 #[cfg(feature = "operator")]
 mod crd;
@@ -14,4 +15,5 @@ mod golden;
 mod operator;
 #[cfg(feature = "agent")]
 mod simulation;
+mod skip;
 mod tidy;
