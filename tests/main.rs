@@ -4,6 +4,8 @@
 mod channel;
 mod chart;
 mod cli;
+#[cfg(all(feature = "agent", feature = "operator"))]
+mod cluster;
 #[cfg(feature = "operator")]
 mod crd;
 #[cfg(feature = "agent")]
