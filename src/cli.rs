@@ -6,6 +6,8 @@ pub mod agent;
 pub mod crd;
 #[cfg(feature = "agent")]
 pub mod demo;
+#[cfg(feature = "agent")]
+pub mod health;
 pub mod log;
 #[cfg(feature = "operator")]
 pub mod operator;
@@ -30,6 +32,9 @@ pub enum Command {
     /// Run one pipeline on this machine
     #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
+    /// Ask an agent whether it lives: exit code 0 or 1
+    #[cfg(feature = "agent")]
+    Health(health::HealthArgs),
     /// Ship generated logs before your eyes, into a broker of its own or a real Kafka
     #[cfg(feature = "agent")]
     Demo(demo::DemoArgs),
@@ -49,6 +54,8 @@ impl Cli {
         match self.command {
             #[cfg(feature = "agent")]
             Command::Agent(args) => agent::run(args),
+            #[cfg(feature = "agent")]
+            Command::Health(args) => health::run(&args),
             #[cfg(feature = "agent")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "operator")]

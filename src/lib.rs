@@ -8,7 +8,7 @@
 //! | [`yaml`] | the only file that names serde_yaml | `pipeline` |
 //! | [`secrets`] | Secrets as files | nothing of ours |
 //! | [`kafka`] | settings → librdkafka's configuration | `pipeline`, `secrets` |
-//! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `kafka`, `secrets` |
+//! | [`agent`] | moves records: `run` is the loop, `channel` decides (pure), `source` and `sink` do I/O | `pipeline`, `yaml`, `kafka`, `secrets` |
 //! | [`demo`] | `spoolway demo`, and its input, which the bench uses too | `pipeline`, `yaml`, `kafka`, `agent` |
 //! | [`operator`] | keeps agents running: LogPipeline → ConfigMap, ServiceAccount, DaemonSet → status | `pipeline`, `yaml` |
 //! | [`cli`] | the command line | everything |

@@ -2,8 +2,11 @@
 //!
 //! I/O. What is read goes into librdkafka's configuration and nowhere else; no message holds any of it.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// A Secret that cannot be used: which one, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +18,9 @@ pub struct SecretError(String);
 pub struct Secrets {
     directory: Option<PathBuf>,
 }
+
+/// Kubernetes keeps no larger Secret.
+const LARGEST: u64 = 1 << 20;
 
 /// Names of certificate and key: a Strimzi KafkaUser, then kubernetes.io/tls and cert-manager.
 const CERTIFICATES: [(&str, &str); 2] = [("user.crt", "user.key"), ("tls.crt", "tls.key")];
@@ -67,6 +73,22 @@ impl Secrets {
         Ok((self.text(secret, crt)?, key_text))
     }
 
+    /// A digest of all that is there now, to notice that it changed; what cannot be read counts as empty.
+    pub fn digest(&self) -> u64 {
+        let mut hash = Xxh3Default::new();
+        for directory in self.directory.iter().flat_map(|directory| entries(directory)) {
+            for file in entries(&directory) {
+                let mut bytes = vec![];
+                let read = std::fs::File::open(&file).map(|f| f.take(LARGEST).read_to_end(&mut bytes));
+                hash.update(file.as_os_str().as_encoded_bytes());
+                hash.update(&[u8::from(read.is_ok_and(|read| read.is_ok()))]);
+                hash.update(&bytes.len().to_le_bytes());
+                hash.update(&bytes);
+            }
+        }
+        hash.digest()
+    }
+
     fn path(&self, secret: &str) -> Result<PathBuf, SecretError> {
         match &self.directory {
             Some(directory) => Ok(directory.join(secret)),
@@ -89,6 +111,15 @@ impl Secrets {
         }
         Ok(())
     }
+}
+
+/// What a directory holds, sorted, without the kubelet's own `..data`.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = found.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".."));
+    let mut paths: Vec<_> = named.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 #[cfg(test)]
@@ -131,5 +162,30 @@ mod tests {
         std::fs::create_dir(dir.path().join("s/..2026")).unwrap();
         assert_eq!(secrets.text("s", "open").unwrap(), "canary", "the kubelet's own mode is not ours to judge");
         assert!(Secrets::new(None).text("s", "k").unwrap_err().to_string().contains("no --secrets DIR"));
+    }
+
+    #[test]
+    fn a_rotation_is_noticed_as_the_kubelet_does_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(Some(dir.path().into()));
+        let mounted = dir.path().join("s");
+        let rotate = |version: &str, password: &str| {
+            std::fs::create_dir_all(mounted.join(version)).unwrap();
+            std::fs::write(mounted.join(version).join("password"), password).unwrap();
+            std::os::unix::fs::symlink(version, mounted.join("..new")).unwrap();
+            std::fs::rename(mounted.join("..new"), mounted.join("..data")).unwrap();
+        };
+        let nothing = secrets.digest();
+        rotate("..1", "old");
+        std::os::unix::fs::symlink("..data/password", mounted.join("password")).unwrap();
+        let old = secrets.digest();
+        assert_ne!(old, nothing);
+        rotate("..2", "old");
+        assert_eq!(secrets.digest(), old, "the same in another directory is no change");
+        rotate("..3", "new");
+        assert_ne!(secrets.digest(), old);
+        std::fs::remove_file(mounted.join("password")).unwrap();
+        assert_eq!(secrets.digest(), nothing);
+        assert_eq!(Secrets::new(None).digest(), nothing);
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use spoolway::agent::channel::digest::Mark;
 use spoolway::agent::channel::file::{Entry, Stat};
 use spoolway::agent::channel::name::Name;
+use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::progress::{Closing, Progress};
 use spoolway::agent::channel::splitter::Rules;
 use spoolway::agent::channel::{Channel, Chunk, Completed, Completion, Read, Settings, Step, Writer};
-use spoolway::pipeline::OnLongLine;
+use spoolway::pipeline::{ConsumeOrder, OnLongLine};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,8 +32,11 @@ fn settings(once: bool) -> Settings {
     Settings {
         agent: "local/shop/web/node-1".into(),
         topic: "test".into(),
-        partition: None,
+        partitions: Rule::default(),
+        headers: Default::default(),
         rules: Rules { max_line: 8, on_long_line: OnLongLine::Truncate },
+        order: ConsumeOrder::Oldest,
+        track: false,
         settle: SECOND,
         poll: SECOND,
         max_open: 8,
@@ -250,4 +254,58 @@ fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
     let new = scene.progress();
     assert_eq!((new.topic.as_str(), new.generation), ("test", 2));
     assert!(new.partition < 3, "partition {} does not exist", new.partition);
+}
+
+#[test]
+fn what_is_only_tracked_is_complete_once_and_looked_at_again_when_it_changes() {
+    let mut scene = Scene::new(Settings { track: true, ..settings(false) });
+    scene.put(1, "a.log", 1, b"one\n");
+    let files = |scene: &Scene| scene.channel.snapshot().totals.files;
+    // It settles and is committed; nothing is asked of the source.
+    scene.until(|step| matches!(step, Step::Wait(until) if *until > Duration::from_secs(20)));
+    assert_eq!((files(&scene), scene.completed.len()), (1, 0));
+    scene.put(1, "a.log", 1, b"one\ntwo\n");
+    scene.until(|step| matches!(step, Step::Wait(until) if *until > Duration::from_secs(60)));
+    assert_eq!((scene.lines.join(" ").as_str(), files(&scene)), ("one two", 2));
+    // A successor verifies what progress remembers, and counts nothing twice.
+    let progress = scene.progress();
+    scene.channel.resume(vec![progress], 3, scene.now);
+    let Step::Complete(batch) = scene.until(|step| matches!(step, Step::Complete(_))) else { panic!() };
+    scene.channel.completed(batch.iter().map(|c| (c.inode, Completed::Kept)).collect(), scene.now);
+    assert_eq!((files(&scene), scene.lines.len()), (2, 2));
+}
+
+#[test]
+fn progress_of_a_tracked_file_outlives_a_directory_that_is_unmounted_for_an_hour() {
+    let mut scene = Scene::new(Settings { track: true, ..settings(false) });
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::Wait(until) if *until > Duration::from_secs(20)));
+    let content = scene.files.remove(&1).unwrap();
+    for _ in 0..20 {
+        scene.now += Duration::from_secs(3600);
+        scene.until(waits);
+    }
+    scene.files.insert(1, content);
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["one"], "not shipped again");
+}
+
+#[test]
+fn the_youngest_is_read_first_where_that_is_the_order() {
+    let order = |order| {
+        let mut scene = Scene::new(Settings { order, max_open: 1, ..settings(false) });
+        for (inode, name) in [(1, "b"), (2, "a"), (3, "c")] {
+            scene.put(inode, name, inode as i64, format!("{name}\n").as_bytes());
+        }
+        let mut entries = scene.entries();
+        for (entry, modified) in entries.iter_mut().zip([5, 5, 9]) {
+            entry.stat.modified = modified;
+        }
+        scene.until(|step| matches!(step, Step::List { .. }));
+        scene.channel.listed(entries, scene.now, scene.now);
+        scene.until(|step| matches!(step, Step::Commit));
+        scene.lines.concat()
+    };
+    assert_eq!(order(ConsumeOrder::Oldest), "abc");
+    assert_eq!(order(ConsumeOrder::Youngest), "cab");
 }

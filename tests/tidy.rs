@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent::channel", &["agent::channel", "agent::source", "pipeline"]),
     ("agent::source", &["agent::source", "agent::channel", "pipeline"]),
     ("agent::sink", &["agent::sink", "agent::channel", "kafka", "pipeline", "secrets"]),
-    ("agent", &["agent", "kafka", "pipeline"]),
+    ("agent", &["agent", "kafka", "pipeline", "secrets", "yaml"]),
     ("cli", &["agent", "cli", "demo", "operator", "pipeline", "yaml"]),
     ("demo", &["agent", "demo", "kafka", "pipeline", "secrets", "yaml"]),
     ("kafka", &["pipeline", "secrets"]),

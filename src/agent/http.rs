@@ -1,14 +1,17 @@
 //! `/healthz`, `/readyz`, `/metrics`, `/report`: what the agent tells, over HTTP, on a thread of its own. GET only.
+//!
+//! A report names files and what is wrong, so it is for this machine alone (in a pod: for the pod).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use super::listen::{Limited, Peer};
 use super::metrics;
 use super::status::Status;
 
@@ -30,7 +33,8 @@ pub fn serve(address: SocketAddr, status: Arc<Status>) -> std::io::Result<Socket
     std::thread::Builder::new().name("http".into()).spawn(move || {
         let served = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, routes).await
+            let routes = routes.into_make_service_with_connect_info::<Peer>();
+            axum::serve(Limited::new(listener), routes).await
         });
         if let Err(e) = served {
             tracing::error!("the HTTP server ended: {e}");
@@ -70,6 +74,10 @@ async fn metrics_page(State(status): Shared) -> impl IntoResponse {
     }
 }
 
-async fn report(State(status): Shared) -> impl IntoResponse {
-    axum::Json(status.report())
+async fn report(State(status): Shared, ConnectInfo(Peer(peer)): ConnectInfo<Peer>) -> impl IntoResponse {
+    if peer.ip().to_canonical().is_loopback() {
+        return axum::Json(status.report()).into_response();
+    }
+    (StatusCode::FORBIDDEN, "a report is told on loopback only; ask on the machine, or in the pod\n")
+        .into_response()
 }

@@ -1,12 +1,29 @@
 //! The agent MOVES records: source → channel → sink, on one plain thread. It never calls the Kubernetes API.
 //!
-//! `run` is the loop, `channel` decides (pure), `source` and `sink` are thin shells that never see each other.
+//! `run` is the loop, `channel` decides (pure), `source` and `sink` are thin shells that never see each other. This module puts them
+//! together, and again when the configuration changes.
+//!
+//! # A change of configuration
+//! The loop ends as for a stop: what is read is committed, or given up. Then source, channel and sink take other settings, and the loop
+//! runs anew, which begins with the opening order. So a change in the middle of a transaction breaks nothing that a restart does not:
+//! * The old producer is dropped before the new one is made. Whatever of it is still on its way meets an epoch that
+//!   `init_transactions` has raised, and is refused; a buffer lent to it is freed by its last report or never.
+//! * Nothing of the channel's memory of files outlives [`Channel::resume`]: positions come from the progress that is committed.
+//! * The directory stays locked where it is the same one. A waiting agent with another id has other progress: in a gap between two locks
+//!   it would begin anew what this one has half shipped.
+//! * Topic and partition of a file that has begun are in its progress, and it finishes there; only new files see new ones.
+//! * The names under which progress is kept never change (`reload`); another Kafka has another checkpoint topic (`sink::kafka::pin`).
 
 mod backoff;
 pub mod channel;
+pub mod config;
 pub mod http;
+mod listen;
 mod metrics;
+pub mod push;
+pub mod reload;
 pub mod run;
+pub mod setup;
 pub mod sink;
 pub mod source;
 pub mod status;
@@ -14,22 +31,30 @@ pub mod stop;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::pipeline::{self, LogPipeline};
-use channel::{Channel, splitter};
+use crate::pipeline::report::FlowReason;
+use channel::Channel;
+use config::Config;
+use reload::{Change, Reload};
+use run::Surroundings;
+use setup::Setup;
 use sink::kafka::{KafkaSink, client::Brokers};
-use source::spooldir::SpoolDir;
-use status::{Fixed, Status};
+use sink::{Opened, Sink};
+use source::{Source, SourceError, spooldir::SpoolDir};
+use status::Status;
 use stop::Stop;
+
+/// While it rests, it shows this often that it lives.
+const REST: Duration = Duration::from_millis(500);
 
 /// Who the agent is, and how it runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `<cluster>` of the transactional id (`--cluster`).
-    pub cluster: String,
     /// `<agent>` of the transactional id (`--agent-id`).
     pub agent_id: String,
-    /// Where to remember what the checkpoint topic was like (`--state-dir`).
+    /// Where to remember what the checkpoint topic was like (`--state-dir`); a pod has its ConfigMap for that.
     pub state_dir: Option<std::path::PathBuf>,
     /// Where Secrets are: `<dir>/<secret>/<key>` (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
@@ -42,75 +67,134 @@ pub struct Agent {
     source: SpoolDir,
     channel: Channel,
     sink: KafkaSink<Brokers>,
+    world: World,
     once: bool,
+    /// Why it does not ship, where it is not to.
+    rest: Option<FlowReason>,
     /// What it tells about itself.
     pub status: Arc<Status>,
 }
 
 impl Agent {
-    /// Of a pipeline that was found valid. `wakes` belongs to `stop`.
+    /// Of a configuration that was found valid; `reload` watches where it came from. `wakes` belongs to `stop`.
     ///
     /// # Errors
     /// The pipeline is not one that an agent can run; nothing was touched.
-    pub fn new(pipeline: &LogPipeline, options: &Options, stop: &Stop, wakes: OwnedFd) -> anyhow::Result<Agent> {
-        let (Some(spool), Some(kafka)) = (pipeline.spool_dir(), pipeline.kafka()) else {
-            anyhow::bail!("an agent needs spec.source.spoolDir and spec.sink.kafka");
-        };
-        let (namespace, delivery) = (pipeline.namespace(), pipeline.delivery());
-        let identity = format!("{}/{namespace}/{}/{}", options.cluster, pipeline.metadata.name, options.agent_id);
-        let names = sink::kafka::Settings {
-            transactional_id: format!("spoolway/{identity}"),
-            agent: options.agent_id.clone(),
-            checkpoint_topic: delivery.checkpoint_topic(namespace),
-            receipt_topic: delivery.receipt_topic(namespace),
-            state_dir: options.state_dir.clone(),
-            secrets: options.secrets.clone(),
-        };
-        let brokers = Brokers::new(kafka, &identity, &names, spool.max_line_bytes(), stop.flag());
-        let directory = source::spooldir::Settings {
-            path: spool.path.clone(),
-            include: pipeline::full_match(spool.include_pattern())?,
-            ignore: pipeline::full_match(spool.ignore_pattern())?,
-            suffix: spool.file_suffix().to_owned(),
-        };
-        let settings = channel::Settings {
-            agent: identity.clone(),
-            topic: kafka.topic.clone(),
-            partition: kafka.partition,
-            rules: splitter::Rules {
-                max_line: usize::try_from(spool.max_line_bytes())?,
-                on_long_line: spool.on_long_line(),
-            },
-            settle: spool.settle_time(),
-            poll: spool.poll_delay(),
-            max_open: spool.max_open_files(),
-            commit_interval: delivery.commit_interval(),
-            max_transaction_bytes: delivery.max_transaction_bytes(),
-            once: options.once,
-        };
+    pub fn new(
+        config: &Config,
+        options: &Options,
+        reload: Option<Reload>,
+        stop: &Stop,
+        wakes: OwnedFd,
+    ) -> anyhow::Result<Agent> {
+        let setup = Setup::new(config, options)?;
         let seed = getrandom::u64().map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
-        let fixed = Fixed {
-            agent: identity,
-            config_hash: pipeline::config_hash(pipeline),
-            guarantee: delivery.guarantee().to_string(),
-        };
+        let status = Arc::new(Status::new(setup.identity.clone(), config));
         Ok(Agent {
-            source: SpoolDir::new(directory, wakes),
-            channel: Channel::new(settings, seed),
-            sink: KafkaSink::new(names, brokers),
+            source: SpoolDir::new(setup.directory.clone(), wakes),
+            channel: Channel::new(setup.channel.clone(), seed),
+            sink: kafka_sink(&setup, stop.flag()),
+            world: World { status: status.clone(), stop: stop.flag(), reload },
             once: options.once,
-            status: Arc::new(Status::new(fixed, stop.flag())),
+            rest: setup.suspended.then_some(FlowReason::Suspended),
+            status,
         })
     }
 
     /// Runs until stopped, or until everything is shipped (`once`).
     ///
     /// # Errors
-    /// Only `once`, when the directory cannot be opened at all.
-    pub fn run(mut self) -> Result<(), source::SourceError> {
-        let mut world = self.status.clone();
-        let ended = run::run(&mut self.source, &mut self.sink, &mut self.channel, &mut world, self.once);
+    /// `once`: the directory cannot be opened at all. Otherwise: nothing but a new process can help.
+    pub fn run(mut self) -> Result<(), SourceError> {
+        let ended = loop {
+            let ran = match self.rest {
+                None => run::run(&mut self.source, &mut self.sink, &mut self.channel, &mut self.world, self.once),
+                Some(reason) => {
+                    self.rest(reason);
+                    Ok(())
+                }
+            };
+            match (ran, self.world.next()) {
+                (Ok(()), Some(change)) => self.take(change),
+                (ended, _) => break ended,
+            }
+        };
+        self.sink.close();
         self.status.finish(self.channel.snapshot());
         ended
+    }
+
+    /// Everything is committed and nothing is read until there is something else to do.
+    fn rest(&mut self, reason: FlowReason) {
+        let message = match reason {
+            FlowReason::PipelineDeleted => {
+                "its LogPipeline is gone; what was read is committed, and no more is read"
+            }
+            _ => "",
+        };
+        while !self.world.stopping() {
+            self.world.observe(&self.channel, reason, message);
+            self.source.wait(REST);
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        let Change::Run(run) = change else {
+            // Whoever comes next may have the directory.
+            self.source.release();
+            self.rest = Some(FlowReason::PipelineDeleted);
+            return;
+        };
+        let (config, setup) = *run;
+        self.source.set(setup.directory.clone());
+        self.channel.set_all(setup.channel.clone());
+        self.sink = kafka_sink(&setup, self.world.stop.clone());
+        self.rest = setup.suspended.then_some(FlowReason::Suspended);
+        self.status.runs(&config);
+        tracing::info!("configuration {} is in force", crate::pipeline::config_hash(&config.pipeline));
+    }
+}
+
+fn kafka_sink(setup: &Setup, stop: Arc<AtomicBool>) -> KafkaSink<Brokers> {
+    let brokers = Brokers::new(&setup.kafka, &setup.identity, &setup.names, setup.max_line, stop);
+    KafkaSink::new(setup.names.clone(), brokers)
+}
+
+/// What the loop sees of the rest of the agent.
+struct World {
+    status: Arc<Status>,
+    stop: Arc<AtomicBool>,
+    reload: Option<Reload>,
+}
+
+impl World {
+    /// What to do instead; `None` to end.
+    fn next(&mut self) -> Option<Change> {
+        let stopping = self.stop.load(Ordering::Relaxed);
+        self.reload.as_mut().filter(|_| !stopping)?.take()
+    }
+}
+
+impl Surroundings for World {
+    fn now(&self) -> Duration {
+        self.status.elapsed()
+    }
+
+    fn stopping(&mut self) -> bool {
+        let now = self.now();
+        let due = self.reload.as_mut().is_some_and(|reload| reload.is_due(now, &self.status));
+        due || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn opened(&mut self, opened: &Opened) {
+        self.status.checkpoints_in(&opened.checkpoint_topic);
+    }
+
+    fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {
+        self.status.observe(channel, reason, message);
+    }
+
+    fn retried(&mut self) {
+        self.status.retried();
     }
 }

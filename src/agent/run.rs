@@ -1,22 +1,29 @@
 //! The loop: the only place where source, channel and sink meet. One plain thread, no policy of its own.
 //!
 //! Every recoverable failure takes one path: abandon → open the sink again → `channel.resume`. There is no "retry this batch".
+//! A change of configuration takes the same path: the loop ends at a transaction boundary, as for a stop, and runs anew with other
+//! settings (`agent::config`), so it goes through the opening order too, and what it reads there is all that it goes on with.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::channel::splitter::Line;
 use super::channel::{Channel, Step};
-use super::sink::{Failure, Sink, SinkError};
+use super::sink::{Failure, Opened, Sink, SinkError};
 use super::source::{FileError, Source, SourceError};
 use crate::pipeline::report::FlowReason;
+
+/// It looks at least this often whether it is to end, and shows that it lives.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the loop needs of the world besides its source and sink.
 pub trait Surroundings {
     /// A monotonic clock.
     fn now(&self) -> Duration;
-    /// True once the agent is to end.
-    fn stopping(&self) -> bool;
+    /// True once the loop is to end: the agent stops, or is to run something else. Called often, cheap.
+    fn stopping(&mut self) -> bool;
+    /// The sink is open.
+    fn opened(&mut self, opened: &Opened);
     /// The state of things: called often, cheap. `message` is empty where nothing is wrong.
     fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str);
     /// A transaction was given up.
@@ -34,10 +41,11 @@ pub enum Trouble {
     Sink(#[from] SinkError),
 }
 
-/// Ships until told to stop, or until everything is shipped (`once`); then returns `Ok`.
+/// Ships until told to stop, or until everything is shipped (`once`); then returns `Ok`. What was read is committed by then, or given
+/// up; the sink is closed, and the directory stays locked for whatever runs next.
 ///
 /// # Errors
-/// Only `once`, when the directory cannot be opened at all.
+/// `once`: the directory cannot be opened at all. Otherwise: nothing but a new process can help.
 pub fn run(
     source: &mut impl Source,
     sink: &mut impl Sink,
@@ -50,6 +58,7 @@ pub fn run(
         let commits = channel.commits();
         let trouble = match open(source, sink, channel, world).and_then(|()| ship(source, sink, channel, world)) {
             Ok(()) => break,
+            Err(Trouble::Source(e)) if e.ends => return Err(e),
             Err(Trouble::Source(e)) if once && commits == 0 && e.reason != FlowReason::AnotherAgentRunning => {
                 return Err(e);
             }
@@ -63,12 +72,11 @@ pub fn run(
         world.observe(channel, reason, &trouble.to_string());
         let until = world.now() + backoff.next(&trouble);
         while world.now() < until && !world.stopping() {
-            source.wait(until.saturating_sub(world.now()));
+            source.wait(until.saturating_sub(world.now()).min(LOOK));
             world.observe(channel, reason, &trouble.to_string());
         }
     }
     sink.close();
-    source.release();
     Ok(())
 }
 
@@ -81,6 +89,7 @@ fn open(
 ) -> Result<(), Trouble> {
     source.open()?;
     let opened = sink.open()?;
+    world.opened(&opened);
     channel.resume(opened.committed, opened.partitions, world.now());
     Ok(())
 }
@@ -123,7 +132,7 @@ fn ship(
             Step::Wait(until) => {
                 let (reason, message) = sink.idle().unwrap_or((FlowReason::Idle, String::new()));
                 world.observe(channel, reason, &message);
-                if source.wait(until.saturating_sub(now)) {
+                if source.wait(until.saturating_sub(now).min(LOOK)) {
                     channel.hint();
                 }
             }

@@ -1,15 +1,16 @@
 //! What the agent tells about itself: made by the loop, read by HTTP, the progress bar and the summary.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::channel::Channel;
 use super::channel::snapshot::Snapshot;
-use super::run::Surroundings;
+use super::config::Config;
+use crate::pipeline::config_hash;
+use crate::pipeline::pod::{CheckpointTopic, ReportTo};
 use crate::pipeline::report::{Backlog, FlowReason, REPORT_VERSION, Report, SetAside, Throughput, Totals};
 
 /// Rates are over this time.
@@ -25,23 +26,17 @@ const ALIVE: Duration = Duration::from_secs(180);
 pub struct Status {
     start: Instant,
     started: Timestamp,
-    fixed: Fixed,
-    stop: Arc<AtomicBool>,
+    /// `<cluster>/<namespace>/<pipeline>/<agent>`.
+    agent: String,
     state: Mutex<State>,
 }
 
-/// What does not change while the agent runs.
-#[derive(Debug, Clone)]
-pub struct Fixed {
-    /// `<cluster>/<namespace>/<pipeline>/<agent>`.
-    pub agent: String,
-    /// Hash of the resolved pipeline.
-    pub config_hash: String,
-    /// The guarantee in force.
-    pub guarantee: String,
-}
-
 struct State {
+    config_hash: String,
+    guarantee: String,
+    report_to: Option<ReportTo>,
+    config_problem: String,
+    checkpoint_topic: Option<CheckpointTopic>,
     snapshot: Snapshot,
     reason: FlowReason,
     message: String,
@@ -55,9 +50,14 @@ struct State {
 }
 
 impl Status {
-    /// Of an agent that starts now and ends when `stop` is set.
-    pub fn new(fixed: Fixed, stop: Arc<AtomicBool>) -> Self {
+    /// Of an agent that starts now.
+    pub fn new(agent: String, config: &Config) -> Self {
         let state = State {
+            config_hash: String::new(),
+            guarantee: String::new(),
+            report_to: None,
+            config_problem: String::new(),
+            checkpoint_topic: None,
             snapshot: Snapshot::default(),
             reason: FlowReason::Starting,
             message: String::new(),
@@ -68,7 +68,44 @@ impl Status {
             retries: 0,
             past: VecDeque::from([(Duration::ZERO, 0, 0)]),
         };
-        Status { start: Instant::now(), started: Timestamp::now(), fixed, stop, state: Mutex::new(state) }
+        let status = Status { start: Instant::now(), started: Timestamp::now(), agent, state: Mutex::new(state) };
+        status.runs(config);
+        status
+    }
+
+    /// From now on, this is what the agent runs, and acknowledges.
+    pub fn runs(&self, config: &Config) {
+        let mut state = self.state();
+        state.config_hash = config_hash(&config.pipeline);
+        state.guarantee = config.pipeline.delivery().guarantee().to_string();
+        state.report_to = config.pod.as_ref().and_then(|pod| pod.report_to.clone());
+        if matches!(state.reason, FlowReason::Suspended | FlowReason::PipelineDeleted) {
+            (state.reason, state.since, state.message) = (FlowReason::Starting, Timestamp::now(), String::new());
+        }
+    }
+
+    /// Reports go elsewhere from now on.
+    pub fn reports_to(&self, config: &Config) {
+        self.state().report_to = config.pod.as_ref().and_then(|pod| pod.report_to.clone());
+    }
+
+    /// Where reports go.
+    pub fn report_to(&self) -> Option<ReportTo> {
+        self.state().report_to.clone()
+    }
+
+    /// Why the configuration given last is not run; empty where it is.
+    pub fn problem(&self, problem: &str) {
+        let mut state = self.state();
+        if !problem.is_empty() && problem != state.config_problem {
+            tracing::warn!("the new configuration is not taken, this agent goes on with what it has: {problem}");
+        }
+        state.config_problem = problem.to_owned();
+    }
+
+    /// The checkpoint topic was seen.
+    pub fn checkpoints_in(&self, topic: &CheckpointTopic) {
+        self.state().checkpoint_topic = Some(topic.clone());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,6 +132,39 @@ impl Status {
         self.start.elapsed()
     }
 
+    /// The state of things, as the loop sees it.
+    pub fn observe(&self, channel: &Channel, reason: FlowReason, message: &str) {
+        let now = self.start.elapsed();
+        let mut state = self.state();
+        state.heard = now;
+        let reason = match reason {
+            FlowReason::Idle | FlowReason::Flowing if state.snapshot.set_aside > 0 => FlowReason::FilesSetAside,
+            other => other,
+        };
+        let changed = reason != state.reason;
+        if changed || now >= state.taken + SNAPSHOT_EVERY {
+            let newest = channel.snapshot();
+            log_asides(&state.snapshot, &newest);
+            state.snapshot = newest;
+            state.taken = now;
+            state.remember(now);
+        }
+        if changed || (message != state.message && now >= state.logged + LOG_EVERY) {
+            log(state.reason, reason, message);
+            state.logged = now;
+        }
+        if changed {
+            state.reason = reason;
+            state.since = Timestamp::now();
+        }
+        state.message = message.to_owned();
+    }
+
+    /// A transaction was given up.
+    pub fn retried(&self) {
+        self.state().retries += 1;
+    }
+
     /// The report as of now.
     pub fn report(&self) -> Report {
         let now = self.start.elapsed();
@@ -109,13 +179,13 @@ impl Status {
         Report {
             version: REPORT_VERSION,
             agent_version: env!("CARGO_PKG_VERSION").into(),
-            agent: self.fixed.agent.clone(),
-            boot: second(self.started),
-            config_hash: self.fixed.config_hash.clone(),
-            suspended: false,
-            config_problem: String::new(),
-            checkpoint_topic: None,
-            guarantee: self.fixed.guarantee.clone(),
+            agent: self.agent.clone(),
+            boot: format!("{:x}", self.started.as_nanosecond()),
+            config_hash: state.config_hash.clone(),
+            suspended: state.reason == FlowReason::Suspended,
+            config_problem: state.config_problem.clone(),
+            checkpoint_topic: state.checkpoint_topic.clone(),
+            guarantee: state.guarantee.clone(),
             flowing: state.reason.can_flow(),
             reason: state.reason,
             message: state.message.clone(),
@@ -171,47 +241,6 @@ impl State {
             records_per_second: rate(self.snapshot.totals.lines, *lines),
             bytes_per_second: rate(self.snapshot.totals.bytes, *bytes),
         }
-    }
-}
-
-impl Surroundings for Arc<Status> {
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {
-        let now = self.start.elapsed();
-        let mut state = self.state();
-        state.heard = now;
-        let reason = match reason {
-            FlowReason::Idle | FlowReason::Flowing if state.snapshot.set_aside > 0 => FlowReason::FilesSetAside,
-            other => other,
-        };
-        let changed = reason != state.reason;
-        if changed || now >= state.taken + SNAPSHOT_EVERY {
-            let newest = channel.snapshot();
-            log_asides(&state.snapshot, &newest);
-            state.snapshot = newest;
-            state.taken = now;
-            state.remember(now);
-        }
-        if changed || (message != state.message && now >= state.logged + LOG_EVERY) {
-            log(state.reason, reason, message);
-            state.logged = now;
-        }
-        if changed {
-            state.reason = reason;
-            state.since = Timestamp::now();
-        }
-        state.message = message.to_owned();
-    }
-
-    fn retried(&mut self) {
-        self.state().retries += 1;
     }
 }
 

@@ -10,18 +10,26 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use crate::agent::config::Place;
+use crate::agent::push::Push;
+use crate::agent::reload::Reload;
 use crate::agent::status::Status;
 use crate::agent::stop::Stop;
 use crate::agent::{Agent, Options, http};
 use crate::pipeline::quantity::TimeSpan;
-use crate::pipeline::{Judge, LogPipeline, validate};
 
 /// What to run, and as whom.
 #[derive(Debug, clap::Args)]
 pub struct AgentArgs {
     /// File with one LogPipeline
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub file: PathBuf,
+    #[arg(short, long = "file", value_name = "FILE", required_unless_present = "config_dir")]
+    pub file: Option<PathBuf>,
+    /// In a pod: directory with pipeline.yaml and agent.json, as the operator's ConfigMap is mounted; changes are taken up
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "cluster", "state_dir", "once"])]
+    pub config_dir: Option<PathBuf>,
+    /// Hash of this pod's shape: a configuration that was made for another one is not taken
+    #[arg(long, value_name = "HASH", requires = "config_dir")]
+    pub shape: Option<String>,
     /// Ship what is there now, print a summary, and end: 0 only if all of it is committed
     #[arg(long)]
     pub once: bool,
@@ -40,6 +48,9 @@ pub struct AgentArgs {
     /// Serve /healthz, /readyz, /metrics and /report on this address, for example 127.0.0.1:8080
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// In a pod: file with the ServiceAccount token for reports to the operator, read anew for each
+    #[arg(long, value_name = "FILE", requires = "config_dir")]
+    pub report_token: Option<PathBuf>,
     /// Time to commit what is read after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time)]
     pub drain_timeout: Duration,
@@ -52,45 +63,28 @@ fn time(text: &str) -> Result<Duration, String> {
 /// Runs the agent; see the crate's exit codes.
 pub fn run(args: AgentArgs) -> ExitCode {
     super::log::start();
-    let pipeline = match load(&args.file) {
-        Ok(pipeline) => pipeline,
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("spoolway: {problem}"));
-            return ExitCode::from(2);
-        }
-    };
-    match ship(&args, &pipeline) {
+    match ship(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
+            if let Some(Invalid(problems)) = error.downcast_ref() {
+                problems.iter().for_each(|problem| eprintln!("spoolway: {problem}"));
+                return ExitCode::from(2);
+            }
             eprintln!("spoolway: {error:#}");
             ExitCode::from(1)
         }
     }
 }
 
-/// The one pipeline of a file, valid for an agent, or everything that is wrong with it.
-fn load(file: &std::path::Path) -> Result<LogPipeline, Vec<String>> {
-    let shown = file.display().to_string().escape_debug().to_string();
-    let text = std::fs::read_to_string(file).map_err(|e| vec![format!("{shown}: {e}")])?;
-    let located = |problems: Vec<_>| problems.iter().map(|p| format!("{shown}: {p}")).collect::<Vec<_>>();
-    let mut pipelines = crate::yaml::load(&text).map_err(located)?;
-    let pipeline = match (pipelines.pop(), pipelines.len()) {
-        (Some(pipeline), 0) => pipeline,
-        (_, more) => {
-            return Err(vec![format!("{shown}: holds {} LogPipelines; an agent runs exactly one", more + 1)]);
-        }
-    };
-    let problems = validate(&pipeline, Judge::Bare);
-    if problems.is_empty() { Ok(pipeline) } else { Err(located(problems)) }
-}
+/// Input that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+struct Invalid(Vec<String>);
 
 /// True when the job is done: always after a stop, with `--once` only when everything is committed.
-fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
-    let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
-    stop.on_signals(args.drain_timeout).context("cannot handle signals")?;
+fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     let options = Options {
-        cluster: args.cluster.clone(),
         agent_id: args
             .agent_id
             .clone()
@@ -102,22 +96,45 @@ fn ship(args: &AgentArgs, pipeline: &LogPipeline) -> anyhow::Result<bool> {
     if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {
         anyhow::bail!("--agent-id must be a name without spaces or control characters");
     }
-    let agent = Agent::new(pipeline, &options, &stop, wakes)?;
+    let reload = Reload::start(place(args)?, &options).map_err(Invalid)?;
+    let config = reload.config().clone();
+    if args.once && config.pipeline.spec.suspend == Some(true) {
+        anyhow::bail!("spec.suspend is true, so nothing is shipped; set it to false");
+    }
+    let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
+    stop.on_signals(args.drain_timeout).context("cannot handle signals")?;
+    let agent = Agent::new(&config, &options, (!args.once).then_some(reload), &stop, wakes)?;
     let status = agent.status.clone();
     if let Some(address) = args.http {
         let bound = http::serve(address, status.clone()).with_context(|| format!("cannot listen on {address}"))?;
         tracing::info!("http://{bound}/report");
     }
+    let push = match &args.report_token {
+        Some(token) => Some(Push::start(status.clone(), token.clone()).context("cannot start a thread")?),
+        None => None,
+    };
     let bar = (args.once && std::io::stderr().is_terminal()).then(|| progress_bar(status.clone()));
     let ended = agent.run();
     if let Some(bar) = bar {
         bar.finish_and_clear();
+    }
+    if let Some(push) = push {
+        push.finish();
     }
     ended?;
     if args.once {
         return Ok(summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed)));
     }
     Ok(true)
+}
+
+/// Where the configuration is.
+fn place(args: &AgentArgs) -> anyhow::Result<Place> {
+    match (&args.config_dir, &args.file) {
+        (Some(path), _) => Ok(Place::Directory { path: path.clone(), shape: args.shape.clone() }),
+        (None, Some(path)) => Ok(Place::File { path: path.clone(), cluster: args.cluster.clone() }),
+        (None, None) => anyhow::bail!("say what to run: -f FILE"),
+    }
 }
 
 /// What was shipped, and what was not and why. True when everything was.

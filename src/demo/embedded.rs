@@ -16,6 +16,7 @@ use super::screen::Screen;
 use super::spool::{Spool, Written};
 use super::watch::{Seen, Watch};
 use super::{CHECKPOINTS, RECEIPTS, TOPIC};
+use crate::agent::config::Config;
 use crate::agent::status::Status;
 use crate::agent::stop::Stop;
 use crate::agent::{Agent, Options};
@@ -45,9 +46,9 @@ pub fn run(limit: Option<Duration>) -> anyhow::Result<bool> {
         &[TOPIC, RECEIPTS],
     )?;
     let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
-    let options =
-        Options { cluster: "demo".into(), agent_id: "demo".into(), state_dir: None, secrets: None, once: false };
-    let agent = Agent::new(&pipeline, &options, &stop, wakes)?;
+    let options = Options { agent_id: "demo".into(), state_dir: None, secrets: None, once: false };
+    let config = Config { pipeline, cluster: "demo".into(), pod: None };
+    let agent = Agent::new(&config, &options, None, &stop, wakes)?;
     let status = agent.status.clone();
     let agent = std::thread::Builder::new().name("agent".into()).spawn(move || agent.run())?;
 

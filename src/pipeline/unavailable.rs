@@ -2,9 +2,7 @@
 //!
 //! Pure. Two tables; a row goes when the agent learns the thing, and nothing else has to change.
 
-use super::{
-    Completion, ConsumeOrder, DecodeErrorPolicy, Guarantee, KafkaSink, LogPipeline, Partitioner, Problem, SpoolDir,
-};
+use super::{DecodeErrorPolicy, Guarantee, LogPipeline, Problem, SpoolDir};
 
 /// Members of unions that have no types yet: the union's path, the member, what to use.
 const PARTS: &[(&str, &str, &str)] = &[
@@ -27,8 +25,6 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.recursive()),
         "leave it out, and write a LogPipeline for each sub-directory",
     ),
-    ("spec.source.spoolDir.consumeOrder", |p| dir(p, |d| d.consume_order() != ConsumeOrder::Oldest), "use Oldest"),
-    ("spec.source.spoolDir.completion", |p| dir(p, |d| d.completion() != Completion::Rename), "use Rename"),
     (
         "spec.source.spoolDir.inputCharset",
         |p| dir(p, |d| d.input_charset.as_deref().is_some_and(|c| !is_utf8(c))),
@@ -39,9 +35,6 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.decode_error_policy() != DecodeErrorPolicy::Fail),
         "leave it out: bytes pass unchanged",
     ),
-    ("spec.source.spoolDir.headers", |p| dir(p, |d| d.headers.is_some()), "leave it out"),
-    ("spec.sink.kafka.partitioner", |p| kafka(p, |k| k.partitioner() != Partitioner::File), "use File"),
-    ("spec.sink.kafka.key", |p| kafka(p, |k| k.key.is_some()), "leave it out"),
     ("spec.delivery.guarantee", |p| p.delivery().guarantee() != Guarantee::ExactlyOnce, "use ExactlyOnce"),
 ];
 
@@ -63,10 +56,6 @@ fn not_available(instead: &str) -> String {
 
 fn dir(pipeline: &LogPipeline, asks: fn(&SpoolDir) -> bool) -> bool {
     pipeline.spool_dir().is_some_and(asks)
-}
-
-fn kafka(pipeline: &LogPipeline, asks: fn(&KafkaSink) -> bool) -> bool {
-    pipeline.kafka().is_some_and(asks)
 }
 
 /// UTF-8 to UTF-8 changes nothing, so it counts as unset.

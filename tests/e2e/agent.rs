@@ -33,9 +33,24 @@ impl Agent {
 
     /// The same where `command` ends in the binary's path.
     pub fn start_by(mut command: Command, manifest: &Path, more: &[&str]) -> Self {
+        command.args(["agent", "--agent-id", "a1", "-f"]).arg(manifest).args(more);
+        Agent::spawn(command)
+    }
+
+    /// As in a pod: `spoolway agent --config-dir DIR --agent-id a1` with more arguments.
+    pub fn start_in_pod(config: &Path, more: &[&str]) -> Self {
+        Agent::start_in_pod_by(Command::new(env!("CARGO_BIN_EXE_spoolway")), config, more)
+    }
+
+    /// The same where `command` ends in the binary's path.
+    pub fn start_in_pod_by(mut command: Command, config: &Path, more: &[&str]) -> Self {
+        command.args(["agent", "--agent-id", "a1", "--http", "127.0.0.1:0", "--config-dir"]).arg(config).args(more);
+        Agent::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let output = tempfile::tempdir().unwrap();
         let to = |name: &str| File::create(output.path().join(name)).unwrap();
-        command.args(["agent", "--agent-id", "a1", "-f"]).arg(manifest).args(more);
         // No terminal, whoever runs the tests: logs are JSON, one record a line.
         command.env("SPOOLWAY_LOG", "json").env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(to("out")).stderr(to("err"));
@@ -92,7 +107,7 @@ impl Agent {
             .collect()
     }
 
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         until("the agent tells its HTTP address", Duration::from_secs(20), || {
             let log = self.log();
             let url = log.iter().find_map(|(_, said)| said.strip_prefix("http://"))?;

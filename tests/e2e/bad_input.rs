@@ -12,6 +12,7 @@ use spoolway::pipeline::report::FlowReason;
 use super::agent::Agent;
 use super::check::exactly;
 use super::job::{Job, Plan};
+use super::pod::{Mount, agent_file};
 use super::{bed, skipped, until};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -72,11 +73,10 @@ fn a_path_that_is_a_file_is_told() {
     recovers(&job, &agent, &[written]);
 }
 
-/// Starts an agent as a user that may not do everything; `None` where that cannot be had.
-fn as_somebody(job: &Job) -> Option<Agent> {
-    let more = ["--http", "127.0.0.1:0"];
+/// The binary as a user that may not do everything; `None` where that cannot be had.
+fn somebody(job: &Job) -> Option<Command> {
     if !rustix::process::geteuid().is_root() {
-        return Some(Agent::start(&job.manifest, &more));
+        return Some(Command::new(env!("CARGO_BIN_EXE_spoolway")));
     }
     // The binary may lie in a directory that only root may enter.
     let binary = job.home().join("spoolway");
@@ -84,13 +84,16 @@ fn as_somebody(job: &Job) -> Option<Agent> {
     fs::set_permissions(job.home(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary);
-    match Command::new("setpriv").arg("--version").output() {
-        Ok(_) => Some(Agent::start_by(command, &job.manifest, &more)),
-        Err(_) => {
-            skipped("root may do everything, and setpriv is not there to become somebody else");
-            None
-        }
+    if Command::new("setpriv").arg("--version").output().is_err() {
+        skipped("root may do everything, and setpriv is not there to become somebody else");
+        return None;
     }
+    Some(command)
+}
+
+/// Starts an agent as that user.
+fn as_somebody(job: &Job) -> Option<Agent> {
+    Some(Agent::start_by(somebody(job)?, &job.manifest, &["--http", "127.0.0.1:0"]))
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -107,6 +110,20 @@ fn a_directory_that_may_not_be_written_is_told_before_anything_is_shipped() {
     insta::assert_snapshot!(trouble(&job, &agent, FlowReason::CannotComplete));
     mode(&job.spool, 0o777);
     recovers(&job, &agent, &[written]);
+}
+
+#[test]
+fn in_a_pod_the_field_to_set_is_told() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "nobodys", &Plan::default());
+    let mount = Mount::new(&job);
+    mount.put(&job.text(&Plan::default(), ""), &agent_file(&job));
+    let Some(somebody) = somebody(&job) else { return };
+    mode(&job.spool, 0o555);
+    let agent = Agent::start_in_pod_by(somebody, &mount.path, &[]);
+    insta::assert_snapshot!(trouble(&job, &agent, FlowReason::CannotComplete));
+    mode(&job.spool, 0o777);
+    recovers(&job, &agent, &[job.put(b"a.log", b"one\n")]);
 }
 
 #[test]

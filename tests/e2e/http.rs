@@ -33,7 +33,7 @@ fn the_pages_of_an_agent_read_well() {
     let changing = [
         (r#""(since|started|lastCommit)": "[^"]+""#, r#""$1": "<time>""#),
         (r#""(recordsPerSecond|bytesPerSecond)": \d+"#, r#""$1": <rate>"#),
-        (r#""(configHash|agentVersion)": "[^"]+""#, r#""$1": "<$1>""#),
+        (r#""(configHash|agentVersion|boot|topicId)": "[^"]+""#, r#""$1": "<$1>""#),
         (r#"version="[^"]+""#, r#"version="<version>""#),
     ];
     for (pattern, with) in changing {

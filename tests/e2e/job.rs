@@ -51,23 +51,29 @@ impl<'b> Job<'b> {
         let home = tempfile::Builder::new().prefix("spoolway-e2e-").tempdir().unwrap();
         let spool = home.path().join("spool");
         let manifest = home.path().join("pipeline.yaml");
+        let (topic, receipts) = (format!("{name}-data"), format!("spoolway-{name}-receipts"));
+        let job = Job { bed, home, spool, topic, receipts, manifest };
+        fs::write(&job.manifest, job.text(plan, "")).unwrap();
+        job
+    }
+
+    /// The manifest: what differs by `plan`, and `more` of `spec`.
+    pub fn text(&self, plan: &Plan, more: &str) -> String {
         let Plan { source, sink, delivery, .. } = plan;
-        let (path, address) = (spool.display(), &bed.address);
-        let text = format!(
+        let (path, address, topic) = (self.spool.display(), &self.bed.address, &self.topic);
+        let namespace = topic.strip_suffix("-data").unwrap();
+        format!(
             "apiVersion: spoolway.dev/v1alpha1
 kind: LogPipeline
-metadata: {{name: web, namespace: {name}}}
+metadata: {{name: web, namespace: {namespace}}}
 spec:
   source:
     spoolDir: {{path: '{path}', {source}}}
   sink:
-    kafka: {{bootstrapServers: ['{address}'], topic: {name}-data{sink}}}
+    kafka: {{bootstrapServers: ['{address}'], topic: {topic}{sink}}}
   delivery: {{{delivery}}}
-"
-        );
-        fs::write(&manifest, text).unwrap();
-        let (topic, receipts) = (format!("{name}-data"), format!("spoolway-{name}-receipts"));
-        Job { bed, home, spool, topic, receipts, manifest }
+{more}"
+        )
     }
 
     /// The topics for progress and receipts, small: an agent would make 56 partitions, which takes the broker seconds.
@@ -129,6 +135,8 @@ spec:
             (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
             (r"after \d+ms in state \w+", "after <time>"),
             (r"uid \d+", "uid <uid>"),
+            (r"gid \d+", "gid <gid>"),
+            (r"(runAs\w+): \d+", "$1: <id>"),
         ];
         numbers.iter().fold(text, |text, (pattern, with)| {
             regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()

@@ -1,19 +1,24 @@
 //! The real agent against a real Kafka: killed, stopped, starved, lied to. I/O and processes; nothing is simulated.
 //!
-//! `bed` is the broker, `job` a pipeline with its directory and topics, `agent` the process, `check` the judge: it reads the topics
+//! `bed` is the broker, `pod` a ConfigMap as the kubelet mounts it, `job` a pipeline with its directory and topics, `agent` the process, `check` the judge: it reads the topics
 //! with Kafka's own consumer and holds every record against the files that were written. The other modules are the tests.
 
 mod agent;
 mod bad_input;
 mod bed;
+mod changes;
 mod check;
 mod corpus;
 mod files;
 mod growing;
 mod http;
 mod job;
+mod options;
 mod outage;
+mod pod;
+mod reports;
 mod second_agent;
+mod secure;
 mod shipping;
 mod signals;
 mod storm;

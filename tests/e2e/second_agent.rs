@@ -16,7 +16,7 @@ use super::{bed, until};
 const SOON: Duration = Duration::from_secs(60);
 
 /// True while a transaction is open on the job's topic: the last stable offset is behind the end.
-fn transaction_is_open(job: &Job) -> bool {
+pub fn transaction_is_open(job: &Job) -> bool {
     let end = |isolation: &str| {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &job.bed.address).set("isolation.level", isolation).set("group.id", "look");

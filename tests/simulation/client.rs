@@ -10,6 +10,7 @@ use spoolway::agent::channel::splitter::Line;
 use spoolway::agent::channel::{Delivered, Records};
 use spoolway::agent::sink::kafka::{Checkpoint, Cluster, Producer, Topics};
 use spoolway::agent::sink::{Failure, SinkError};
+use spoolway::pipeline::pod::CheckpointTopic;
 use spoolway::pipeline::report::FlowReason;
 
 use super::broker::{CHECKPOINTS, Late, PARTITIONS, Refused, Sent};
@@ -72,7 +73,9 @@ impl Cluster for Brokers {
         if sim.fails(2) {
             return sim.refuse("coordinator moved", Failure::Retry);
         }
-        Ok(Topics { partitions: PARTITIONS, checkpoint_partitions: CHECKPOINT_PARTITIONS })
+        let checkpoint =
+            CheckpointTopic { topic: CHECKPOINTS.into(), topic_id: None, partitions: CHECKPOINT_PARTITIONS };
+        Ok(Topics { partitions: PARTITIONS, checkpoint })
     }
 
     fn producer(&mut self) -> Result<Sender, SinkError> {

@@ -72,6 +72,8 @@ pub const KINDS: &[&str] = &[
     "zombie's commit is fenced",
     "crash",
     "stop signal",
+    "configuration changed",
+    "suspended for a while",
     "once ends by itself",
 ];
 

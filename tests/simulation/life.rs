@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use spoolway::agent::channel::{Channel, Settings};
 use spoolway::agent::run::{Surroundings, run};
+use spoolway::agent::sink::Opened;
 use spoolway::agent::sink::kafka::{self, KafkaSink};
 use spoolway::pipeline::report::FlowReason;
 
-use super::broker::{CHECKPOINTS, RECEIPTS};
+use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS};
 use super::client::Brokers;
 use super::sim::{Killed, Life, Shared, Sim};
 use super::spool::Spool;
@@ -27,9 +28,12 @@ impl Surroundings for World {
         self.0.borrow().now
     }
 
-    fn stopping(&self) -> bool {
-        self.0.borrow().stopping()
+    fn stopping(&mut self) -> bool {
+        let sim = self.0.borrow();
+        sim.stopping() || sim.is_changed()
     }
+
+    fn opened(&mut self, _: &Opened) {}
 
     fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {
         let sim = &mut *self.0.borrow_mut();
@@ -70,6 +74,39 @@ impl Sim {
     }
 }
 
+fn names() -> kafka::Settings {
+    kafka::Settings {
+        transactional_id: format!("spoolway/{AGENT}"),
+        agent: "node-1".into(),
+        checkpoint_topic: CHECKPOINTS.into(),
+        receipt_topic: RECEIPTS.into(),
+        pin: kafka::pin::Pin::None,
+        secrets: None,
+    }
+}
+
+impl Sim {
+    /// The loop ended for another configuration: that one, after a while of rest where it says so. How lines are cut stays, for the
+    /// judge knows one way only.
+    fn changed(&mut self) -> Option<Settings> {
+        if !self.is_changed() || self.stopping() {
+            return None;
+        }
+        self.hit("configuration changed");
+        if self.rng.u8(0..4) == 0 {
+            self.hit("suspended for a while");
+            let time = Duration::from_secs(self.rng.u64(1..120));
+            self.pass(time);
+        }
+        let again = self.rng.bool().then(|| self.rng.u32(1..100));
+        self.lives.last_mut().expect("an agent acts").change = again;
+        let rules = self.settings.rules;
+        let mut settings = super::settings(&mut self.rng);
+        settings.partitions.fixed = self.rng.bool().then(|| self.rng.i32(0..PARTITIONS as i32));
+        Some(Settings { rules, ..settings })
+    }
+}
+
 /// One life of an agent; a panic that is not a kill goes on.
 pub fn live(shared: &Shared, life: Life, once: bool) {
     let (settings, seed, agent) = {
@@ -81,18 +118,16 @@ pub fn live(shared: &Shared, life: Life, once: bool) {
         (Settings { once, ..sim.settings.clone() }, sim.rng.u64(..), agent)
     };
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let names = kafka::Settings {
-            transactional_id: format!("spoolway/{AGENT}"),
-            agent: "node-1".into(),
-            checkpoint_topic: CHECKPOINTS.into(),
-            receipt_topic: RECEIPTS.into(),
-            state_dir: None,
-            secrets: None,
-        };
         let mut source = Spool::new(shared, agent);
-        let mut sink = KafkaSink::new(names, Brokers(shared.clone()));
         let mut channel = Channel::new(settings, seed);
-        let ended = run(&mut source, &mut sink, &mut channel, &mut World(shared.clone()), once);
+        let ended = loop {
+            let mut sink = KafkaSink::new(names(), Brokers(shared.clone()));
+            let ended = run(&mut source, &mut sink, &mut channel, &mut World(shared.clone()), once);
+            match shared.borrow_mut().changed() {
+                Some(settings) => channel.set_all(Settings { once, ..settings }),
+                None => break ended,
+            }
+        };
         let sim = &mut *shared.borrow_mut();
         if once && ended.is_ok() && !sim.stopping() {
             sim.hit("once ends by itself");

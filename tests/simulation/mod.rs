@@ -19,8 +19,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use spoolway::agent::channel::Settings;
+use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::OnLongLine;
+use spoolway::pipeline::{ConsumeOrder, OnLongLine};
 
 use broker::{Broker, CHECKPOINTS, TOPIC};
 use disk::Disk;
@@ -35,11 +36,14 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
     Settings {
         agent: life::AGENT.into(),
         topic: TOPIC.into(),
-        partition: None,
+        partitions: Rule::default(),
+        headers: Default::default(),
         rules: Rules {
             max_line: 40,
             on_long_line: [OnLongLine::Split, OnLongLine::Truncate, OnLongLine::Skip][pick(&[0, 1, 2]) as usize],
         },
+        order: [ConsumeOrder::Oldest, ConsumeOrder::Youngest, ConsumeOrder::Random][pick(&[0, 1, 2]) as usize],
+        track: false,
         settle: Duration::from_millis(pick(&[100, 2000, 5000])),
         poll: Duration::from_millis(pick(&[100, 500])),
         max_open: pick(&[1, 2, 8]) as usize,
@@ -91,7 +95,9 @@ fn schedule(shared: &Shared) {
             let rng = &mut shared.borrow_mut().rng;
             let left = if rng.bool() { rng.u32(0..40) } else { rng.u32(40..400) };
             let successor = (rng.u8(0..4) == 0).then(|| rng.u32(3..100));
-            (Life { left, polite: rng.u8(0..3) == 0, successor, ..Life::default() }, rng.u8(0..6) == 0)
+            let once = rng.u8(0..6) == 0;
+            let change = (!once && rng.u8(0..3) == 0).then(|| rng.u32(1..100));
+            (Life { left, polite: rng.u8(0..3) == 0, successor, change, ..Life::default() }, once)
         };
         life::live(shared, life, once);
         if !shared.borrow().broken.is_empty() {

@@ -32,6 +32,8 @@ pub struct Life {
     pub stopping: bool,
     /// Pieces of I/O until a successor starts while it hangs.
     pub successor: Option<u32>,
+    /// Pieces of I/O until its configuration changes.
+    pub change: Option<u32>,
     /// Nothing ends it but the end of work.
     pub drains: bool,
 }
@@ -107,6 +109,11 @@ impl Sim {
         self.lives.last().is_some_and(|l| l.stopping)
     }
 
+    /// True once the agent that acts is to run something else.
+    pub fn is_changed(&self) -> bool {
+        self.lives.last().is_some_and(|l| l.change == Some(0))
+    }
+
     /// Time passes, the outside world and the coordinator act.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
@@ -155,6 +162,7 @@ pub fn step(shared: &Shared, point: &'static str) {
         let life = sim.life();
         let hangs = life.successor == Some(0);
         life.successor = if hangs { None } else { life.successor.map(|n| n - 1) };
+        life.change = life.change.map(|n| n.saturating_sub(1));
         (dies, hangs)
     };
     if dies {

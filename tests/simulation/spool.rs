@@ -29,7 +29,7 @@ impl Spool {
     }
 
     fn error(reason: FlowReason, message: &str) -> SourceError {
-        SourceError { reason, message: message.into() }
+        SourceError::new(reason, message)
     }
 
     fn open_file(&self, name: &Name, inode: Inode) -> Result<Key, FileError> {

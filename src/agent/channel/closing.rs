@@ -10,13 +10,13 @@ use super::{Channel, Inode};
 
 /// Files renamed in one step at most, before the directory is synced.
 const COMPLETE_AT_ONCE: usize = 256;
-/// A file that a writer still has open, or that cannot be renamed, is tried again after this time.
+/// A file that a writer still has open, or that cannot be completed, is tried again after this time.
 const RETRY_RENAME: Duration = Duration::from_secs(10);
 
 /// Offsets that the records of one slot took.
 pub type Delivered = Vec<Run>;
 
-/// A file to rename, and what must hold for it.
+/// A file to complete, and what must hold for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The file.
@@ -38,6 +38,10 @@ pub struct Completion {
 pub enum Completed {
     /// It has its new name.
     Renamed(Name),
+    /// It is removed.
+    Deleted,
+    /// It stays, and is what was committed (`completion: Track`).
+    Kept,
     /// It is longer or shorter than what was committed.
     Resized,
     /// Its last bytes are others.
@@ -79,7 +83,14 @@ impl Channel {
                 self.totals.bytes += begun.progress.position - slot.from;
             }
             if file.phase == Phase::Sealed {
-                self.set(inode, Phase::Completing { due: now });
+                // With Track there is nothing to do; should it change, the next listing shows it.
+                let done = if self.settings.track {
+                    Phase::Completed { since: now }
+                } else {
+                    Phase::Completing { due: now }
+                };
+                self.totals.files += u64::from(self.settings.track);
+                self.set(inode, done);
             }
         }
         self.totals.last_commit = Some(now);
@@ -110,7 +121,7 @@ impl Channel {
             .collect()
     }
 
-    /// What came of the renames.
+    /// What came of the completions.
     pub fn completed(&mut self, results: Vec<(Inode, Completed)>, now: Duration) {
         for (inode, result) in results {
             match result {
@@ -122,6 +133,13 @@ impl Channel {
                     }
                     self.set(inode, Phase::Completed { since: now });
                 }
+                Completed::Deleted => {
+                    self.totals.files += 1;
+                    let linked = self.files.get(&inode).is_some_and(|file| file.linked);
+                    self.hinted |= linked; // its other name is next
+                    self.set(inode, Phase::Completed { since: now });
+                }
+                Completed::Kept => self.set(inode, Phase::Completed { since: now }),
                 Completed::Resized => self.reread(inode),
                 Completed::Rewritten => {
                     let note = "its last bytes are not those that were shipped";

@@ -54,12 +54,12 @@ pub enum Phase {
     },
     /// Its last byte is in the open transaction.
     Sealed,
-    /// Its last byte is committed; the rename is due.
+    /// Its last byte is committed; what completes it is due.
     Completing {
         /// Not before this time (after a failed rename).
         due: Duration,
     },
-    /// Renamed; the name no longer is a candidate.
+    /// Renamed, so that the name no longer is a candidate; or removed; or (`Track`) what is there is what was committed.
     Completed {
         /// Since when.
         since: Duration,

@@ -8,6 +8,7 @@ use super::file::{Begun, Entry, File, Phase, Reason};
 use super::progress::Progress;
 use super::{Channel, FULL_LISTING, Inode};
 use crate::agent::source::SourceError;
+use crate::pipeline::ConsumeOrder;
 
 /// A listing may take this share of the time at most: 1 in 20.
 const LISTING_SHARE: u32 = 20;
@@ -65,6 +66,7 @@ impl Channel {
         file.name = entry.name;
         let changed = file.update(entry.stat, now);
         match file.phase {
+            Phase::Completed { .. } if self.settings.track && !changed => {}
             Phase::Absent { .. } | Phase::Completed { .. } => self.enter(inode, now),
             Phase::SetAside { .. } if changed => self.enter(inode, now),
             Phase::Settling { .. } if changed => {
@@ -108,13 +110,13 @@ impl Channel {
 
     /// Files that are in no listing: unknown ones go, progress stays for a day (an hour where the file is complete).
     fn forget(&mut self, now: Duration) {
-        let (listing, tombstones) = (self.listing, &mut self.tombstones);
+        let (listing, track, tombstones) = (self.listing, self.settings.track, &mut self.tombstones);
         self.files.retain(|_, file| {
             if file.listing == listing {
                 return true;
             }
             let kept = match file.phase {
-                Phase::Completed { since } => now < since + KEEP_COMPLETED,
+                Phase::Completed { since } if !track => now < since + KEEP_COMPLETED,
                 Phase::Absent { since } => now < since + KEEP_ABSENT,
                 // Its descriptor may be open: it is read to its end before it is let go.
                 Phase::Reading | Phase::Sealed => true,
@@ -151,17 +153,24 @@ impl Channel {
         }
     }
 
-    /// The next file whose turn it is: the oldest, ties by name.
+    /// The next file whose turn it is, in the pipeline's order; ties by name.
     pub(super) fn next_waiting(&mut self) -> Option<Inode> {
         if self.unsorted {
-            let files = &self.files;
+            let (files, order) = (&self.files, self.settings.order);
             // What left the directory has no place in an order, and sorting panics where there is none.
             self.waiting.retain(|inode| files.get(inode).is_some_and(|file| file.phase == Phase::Waiting));
             self.waiting.sort_unstable_by(|a, b| match (files.get(a), files.get(b)) {
+                // The last one is the next.
+                (Some(a), Some(b)) if order == ConsumeOrder::Youngest => {
+                    (a.stat.modified, &b.name).cmp(&(b.stat.modified, &a.name))
+                }
                 (Some(a), Some(b)) => (b.stat.modified, &b.name).cmp(&(a.stat.modified, &a.name)),
                 _ => Ordering::Equal,
             });
             self.waiting.dedup();
+            if order == ConsumeOrder::Random {
+                self.ids.shuffle(&mut self.waiting);
+            }
             self.unsorted = false;
         }
         while let Some(inode) = self.waiting.pop() {

@@ -8,6 +8,7 @@ pub mod batch;
 mod closing;
 pub mod digest;
 pub mod file;
+pub mod headers;
 mod listing;
 pub mod name;
 pub mod partitioner;
@@ -30,6 +31,7 @@ use progress::Progress;
 use snapshot::Totals;
 
 use crate::agent::source::SourceError;
+use crate::pipeline::ConsumeOrder;
 
 /// A file's inode number, by which the channel speaks of it.
 pub type Inode = u64;
@@ -46,10 +48,16 @@ pub struct Settings {
     pub agent: String,
     /// Kafka topic for files that are begun from now on.
     pub topic: String,
-    /// Fixed partition for them (`partition`).
-    pub partition: Option<i32>,
+    /// Partition and key for them.
+    pub partitions: partitioner::Rule,
+    /// Headers of their records.
+    pub headers: headers::Rule,
     /// How lines are cut.
     pub rules: splitter::Rules,
+    /// Which file to begin next (`consumeOrder`; Flume `consumeOrder`).
+    pub order: ConsumeOrder,
+    /// Completed files stay as they are, and progress remembers them (`completion: Track`).
+    pub track: bool,
     /// A file is complete when unchanged for this long (`settleTime`).
     pub settle: Duration,
     /// Time between looks at the directory (`pollDelay`; Flume `pollDelay`).
@@ -76,7 +84,7 @@ pub enum Step {
     Read(Read),
     /// Commit the open transaction.
     Commit,
-    /// Rename these files: their last byte is committed.
+    /// Complete these files, as the pipeline says: their last byte is committed.
     Complete(Vec<Completion>),
     /// Nothing to do before this time.
     Wait(Duration),
@@ -125,7 +133,7 @@ impl Channel {
     pub fn new(settings: Settings, seed: u64) -> Self {
         Channel {
             batch: Batch::new(settings.commit_interval, settings.max_transaction_bytes),
-            deal: Deal::new(settings.partition, &settings.agent),
+            deal: Deal::new(settings.partitions.clone(), &settings.agent),
             ids: fastrand::Rng::with_seed(seed),
             settings,
             files: HashMap::new(),
@@ -149,6 +157,15 @@ impl Channel {
             stopping: false,
             totals: Totals::default(),
         }
+    }
+
+    /// Takes over other settings, between two runs of the loop: [`Channel::resume`] is next. Files that Kafka refused are tried again.
+    pub fn set_all(&mut self, settings: Settings) {
+        self.batch = Batch::new(settings.commit_interval, settings.max_transaction_bytes);
+        self.deal.follow(settings.partitions.clone());
+        self.settings = settings;
+        self.barred.clear();
+        self.stopping = false;
     }
 
     /// The sink is open: `committed` is everything that holds, `partitions` the topic's count.

@@ -17,6 +17,11 @@ impl Name {
     pub fn new(bytes: &[u8]) -> Self {
         Name(bytes.into())
     }
+
+    /// Without the sub-directories.
+    pub fn base(&self) -> &[u8] {
+        self.0.rsplit(|byte| *byte == b'/').next().unwrap_or(&self.0)
+    }
 }
 
 impl fmt::Display for Name {

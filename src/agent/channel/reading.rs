@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::digest::{Digest, FileId, Mark};
 use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, born_like, is_compressed, marks};
+use super::headers::Labels;
 use super::progress::{EndBy, Progress, VERSION};
 use super::splitter::{self, Line, LineState};
 use super::{Channel, Inode};
@@ -63,14 +64,20 @@ pub struct Chunk {
 }
 
 /// Where the lines of a chunk go.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Records {
     /// The file's place among those of the transaction; deliveries are told by it.
     pub slot: u32,
     /// Topic the file began on.
     pub topic: String,
-    /// Partition the file began on.
+    /// Partition of the first line.
     pub partition: i32,
+    /// Over how many partitions the lines behind it go, in turn; 0 and 1: they stay.
+    pub spread: u32,
+    /// The key of every line.
+    pub key: Option<Vec<u8>>,
+    /// The headers of every line.
+    pub headers: Option<Labels>,
     /// Where in the chunk the lines' own counting begins.
     pub back: usize,
 }
@@ -143,7 +150,8 @@ impl Channel {
         let settled = read.seal && now >= file.changed + settle;
         let sealed = settled && chunk.end && matches!(chunk.writer, Writer::None | Writer::Unknown);
         if file.begun.is_none() {
-            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, self.deal.deal());
+            let partition = self.deal.deal(&file.name);
+            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, partition);
             file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
         }
         let state = file.begun.as_ref().map_or(LineState::Start, |b| b.progress.line_state);
@@ -177,6 +185,8 @@ impl Channel {
         slot.lines += lines.len() as u64;
         let index = slot.index;
         let progress = &mut begun.progress;
+        let (position, (partition, spread)) =
+            (progress.position, self.deal.spread(progress.partition, progress.lines));
         (progress.head, progress.tail) = marks(progress, data, read.back, split.consumed);
         progress.name = file.name.clone();
         progress.position += split.consumed as u64;
@@ -190,8 +200,15 @@ impl Channel {
         progress.lines += lines.len() as u64;
         begun.scanned = begun.scanned.max(progress.position);
         self.batch.add(split.consumed as u64, now);
-        let (topic, partition) = (progress.topic.clone(), progress.partition);
-        (!lines.is_empty()).then_some(Records { slot: index, topic, partition, back: read.back })
+        (!lines.is_empty()).then(|| Records {
+            slot: index,
+            topic: progress.topic.clone(),
+            partition,
+            spread,
+            key: self.deal.key(&file.name),
+            headers: self.settings.headers.labels(&file.name, position),
+            back: read.back,
+        })
     }
 
     /// Where the file goes after a chunk.
@@ -243,7 +260,7 @@ impl Channel {
         }
         let (old_id, generation) = (old.id, old.generation + 1);
         // On another topic the old partition may not exist.
-        let partition = if old.topic == self.settings.topic { old.partition } else { self.deal.deal() };
+        let partition = if old.topic == self.settings.topic { old.partition } else { self.deal.deal(&file.name) };
         let id = FileId(self.ids.u64(..));
         let progress = begin(file, generation, id, &self.settings.topic, partition);
         self.tombstones.push(old_id);

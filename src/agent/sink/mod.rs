@@ -6,6 +6,7 @@ use crate::agent::channel::digest::FileId;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
+use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
 /// What becomes of a failure.
@@ -45,6 +46,8 @@ pub struct Opened {
     pub committed: Vec<Progress>,
     /// Partitions of the topic.
     pub partitions: u32,
+    /// What the checkpoint topic is like.
+    pub checkpoint_topic: CheckpointTopic,
 }
 
 /// Takes records in transactions.

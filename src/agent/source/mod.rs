@@ -3,8 +3,11 @@
 mod lease;
 pub mod spooldir;
 mod watch;
+mod way;
 
 use std::time::Duration;
+
+pub use way::is_beneath;
 
 use crate::agent::channel::file::{Entry, Reason};
 use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read};
@@ -18,6 +21,15 @@ pub struct SourceError {
     pub reason: FlowReason,
     /// What is wrong and what to do.
     pub message: String,
+    /// Nothing but a new process can help.
+    pub ends: bool,
+}
+
+impl SourceError {
+    /// One that may pass.
+    pub fn new(reason: FlowReason, message: impl Into<String>) -> Self {
+        SourceError { reason, message: message.into(), ends: false }
+    }
 }
 
 /// One file cannot be read.

@@ -1,10 +1,11 @@
-//! The spool directory: listing, reading, renaming. I/O; what to do is the channel's.
+//! The spool directory: listing, reading, completing. I/O; what to do is the channel's.
 //!
 //! Files are opened beneath the directory's descriptor (`openat2`, no links), checked to be regular, and renamed on that descriptor,
-//! never by a path string. The directory is locked (`flock`) as long as it is open.
+//! never by a path string. The directory is locked (`flock`) as long as it is open: for itself alone where files are renamed or
+//! deleted, shared where all only track.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{
@@ -14,12 +15,13 @@ use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::watch::Watch;
+use super::way::Way;
 use super::{FileError, Source, SourceError, lease};
 use crate::agent::channel::digest::Mark;
 use crate::agent::channel::file::{Entry, Reason, Stat};
 use crate::agent::channel::name::Name;
 use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
-use crate::pipeline::report::FlowReason;
+use crate::pipeline::{self, report::FlowReason};
 
 /// Longest name a directory entry may have.
 const NAME_MAX: usize = 255;
@@ -29,17 +31,22 @@ const NAME_MAX: usize = 255;
 pub struct Settings {
     /// Absolute path.
     pub path: String,
+    /// In a pod, the mounted directory that `path` lies in: no link beneath it is followed.
+    pub root: Option<String>,
     /// Full match on the name, or the file is not a candidate.
     pub include: regex::Regex,
     /// Full match on the name: never a candidate; wins over `include`.
     pub ignore: regex::Regex,
     /// Ends the names of completed files.
     pub suffix: String,
+    /// What completes a file.
+    pub completion: pipeline::Completion,
 }
 
 /// A spool directory.
 pub struct SpoolDir {
     settings: Settings,
+    way: Way,
     dir: Option<OwnedFd>,
     open: HashMap<Inode, OwnedFd>,
     watch: Watch,
@@ -51,15 +58,31 @@ impl SpoolDir {
     /// Nothing is touched before [`Source::open`]; `stop` becomes readable when the agent is to end.
     pub fn new(settings: Settings, stop: OwnedFd) -> Self {
         lease::ignore_sigio();
-        SpoolDir { settings, dir: None, open: HashMap::new(), watch: Watch::new(stop), listed: None }
+        let way = Way::new(settings.path.clone(), settings.root.clone());
+        SpoolDir { settings, way, dir: None, open: HashMap::new(), watch: Watch::new(stop), listed: None }
     }
 
-    fn dir(&self) -> Result<&OwnedFd, SourceError> {
-        self.dir.as_ref().ok_or_else(|| self.missing(Errno::NOENT))
+    /// Takes over other settings: [`Source::open`] is next. Where they name the same directory, its lock is never let go of: another
+    /// agent that waits for it would begin anew what this one has half shipped.
+    pub fn set(&mut self, settings: Settings) {
+        self.way = Way::new(settings.path.clone(), settings.root.clone());
+        self.settings = settings;
+        self.open.clear();
+        self.listed = None;
+    }
+
+    fn dir(&self) -> Result<&OwnedFd, Errno> {
+        self.dir.as_ref().ok_or(Errno::NOENT)
     }
 
     fn missing(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
+        if let Some(root) = self.way.root_is_gone() {
+            let message = format!(
+                "{root} was removed on this node while the agent had it mounted; it ends, so that what is there now is mounted"
+            );
+            return SourceError { ends: true, ..SourceError::new(FlowReason::SpoolDirectoryMissing, message) };
+        }
         let message = match errno {
             Errno::NOENT => {
                 format!("spool directory {path} does not exist; create it, or correct spec.source.spoolDir.path")
@@ -70,18 +93,20 @@ impl SpoolDir {
             Errno::ACCESS | Errno::PERM => {
                 format!("spool directory {path} cannot be read by uid {}; {}", uid(), self.owner_advice())
             }
+            Errno::LOOP | Errno::XDEV => format!(
+                "spool directory {path} is reached by a link, which is not followed; put a directory there, or correct spec.source.spoolDir.path"
+            ),
             Errno::STALE => format!("spool directory {path} was replaced by another; it is opened anew"),
             other => format!("spool directory {path} cannot be read: {other}"),
         };
-        SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
+        SourceError::new(FlowReason::SpoolDirectoryMissing, message)
     }
 
     /// True when the directory that is open is the one that the path names.
-    fn is_still_there(&self) -> bool {
-        let Some(Ok((here, _))) = self.dir.as_ref().map(|dir| stat_of(dir, "", AtFlags::EMPTY_PATH)) else {
-            return false;
-        };
-        rustix::fs::stat(self.settings.path.as_str()).is_ok_and(|there| there.st_ino == here.inode)
+    fn is_still_there(&self) -> Result<bool, Errno> {
+        let Some(dir) = &self.dir else { return Ok(false) };
+        let (here, there) = (rustix::fs::fstat(dir)?, self.way.stat()?);
+        Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
     }
 
     fn unlocked(&self, errno: Errno) -> SourceError {
@@ -89,33 +114,48 @@ impl SpoolDir {
         if errno == Errno::WOULDBLOCK {
             let message =
                 format!("another agent has {path} locked; this one waits, and takes over when the other ends");
-            return SourceError { reason: FlowReason::AnotherAgentRunning, message };
+            return SourceError::new(FlowReason::AnotherAgentRunning, message);
         }
         let message =
             format!("spool directory {path} cannot be locked: {errno}; a file system with flock is needed");
-        SourceError { reason: FlowReason::SpoolDirectoryMissing, message }
+        SourceError::new(FlowReason::SpoolDirectoryMissing, message)
     }
 
+    /// Whom the directory belongs to, and what to set.
     fn owner_advice(&self) -> String {
-        match rustix::fs::stat(self.settings.path.as_str()) {
-            Ok(stat) => format!(
-                "it belongs to uid {}: run the agent as that user, or change the owner or mode",
-                stat.st_uid
-            ),
-            Err(_) => "run the agent as a user that may".into(),
-        }
+        let Ok(stat) = self.way.stat() else { return "run the agent as a user that may".into() };
+        let (user, group) = (stat.st_uid, stat.st_gid);
+        let set = if self.way.has_root() {
+            format!("set spec.placement.daemonSet.runAsUser: {user} and runAsGroup: {group}")
+        } else {
+            "run the agent as that user".into()
+        };
+        format!("it belongs to uid {user}, gid {group}: {set}, or change the owner or mode")
     }
 
-    /// Renaming needs write permission on the directory: better said before anything is shipped.
+    /// Renaming and deleting need write permission on the directory: better said before anything is shipped.
     fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
+        let what = match self.settings.completion {
+            pipeline::Completion::Rename => "renamed",
+            pipeline::Completion::Delete => "deleted",
+            pipeline::Completion::Track => return Ok(()),
+        };
         let path = self.settings.path.escape_debug();
         let advice = match rustix::fs::accessat(dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
             Ok(()) => return Ok(()),
-            Err(Errno::ROFS) => "it is mounted read-only: mount it writable".to_owned(),
+            Err(Errno::ROFS) => "it is mounted read-only: mount it writable, or set completion: Track".to_owned(),
             Err(_) => self.owner_advice(),
         };
-        let message = format!("files in {path} cannot be renamed by uid {} when they are shipped; {advice}", uid());
-        Err(SourceError { reason: FlowReason::CannotComplete, message })
+        let message = format!("files in {path} cannot be {what} by uid {} when they are shipped; {advice}", uid());
+        Err(SourceError::new(FlowReason::CannotComplete, message))
+    }
+
+    /// Those that only track may share a directory.
+    fn lock(&self) -> FlockOperation {
+        match self.settings.completion {
+            pipeline::Completion::Track => FlockOperation::NonBlockingLockShared,
+            pipeline::Completion::Rename | pipeline::Completion::Delete => FlockOperation::NonBlockingLockExclusive,
+        }
     }
 
     fn is_candidate(&self, name: &[u8]) -> bool {
@@ -158,7 +198,8 @@ impl SpoolDir {
         {
             return Completed::Gone; // another file has its inode
         }
-        if lease::ask(&file) == Writer::Open {
+        let track = self.settings.completion == pipeline::Completion::Track;
+        if !track && lease::ask(&file) == Writer::Open {
             return Completed::Writer;
         }
         if stat.size != wanted.size {
@@ -172,7 +213,27 @@ impl SpoolDir {
                 Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
             }
         }
-        self.rename(&wanted.name)
+        match self.settings.completion {
+            pipeline::Completion::Rename => self.rename(&wanted.name),
+            pipeline::Completion::Delete => self.delete(&wanted.name),
+            pipeline::Completion::Track => Completed::Kept,
+        }
+    }
+
+    fn delete(&self, name: &Name) -> Completed {
+        let Some(dir) = &self.dir else { return Completed::Gone };
+        match rustix::fs::unlinkat(dir, &*name.0, AtFlags::empty()) {
+            Ok(()) => Completed::Deleted,
+            Err(Errno::NOENT) => Completed::Gone,
+            Err(errno) => self.refused(errno),
+        }
+    }
+
+    fn refused(&self, errno: Errno) -> Completed {
+        match errno {
+            Errno::ACCESS | Errno::PERM => Completed::Refused(format!("{errno}; {}", self.owner_advice())),
+            other => Completed::Refused(other.to_string()),
+        }
     }
 
     /// Renames to `<name><suffix>`, or with a number before the suffix where that name is taken. Never overwrites.
@@ -184,10 +245,7 @@ impl SpoolDir {
                 Ok(()) => return Completed::Renamed(target),
                 Err(Errno::EXIST) => {}
                 Err(Errno::NOENT) => return Completed::Gone,
-                Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
-                    return Completed::Refused(format!("{errno}; {}", self.owner_advice()));
-                }
-                Err(errno) => return Completed::Refused(errno.to_string()),
+                Err(errno) => return self.refused(errno),
             }
         }
         Completed::Refused("every completed name is taken".into())
@@ -197,16 +255,22 @@ impl SpoolDir {
 impl Source for SpoolDir {
     fn open(&mut self) -> Result<(), SourceError> {
         self.open.clear();
-        if self.is_still_there() {
-            return Ok(()); // and locked: a moment without the lock would let another agent in between
-        }
-        self.release();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir =
-            rustix::fs::open(self.settings.path.as_str(), flags, Mode::empty()).map_err(|e| self.missing(e))?;
-        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|e| self.unlocked(e))?;
+        // Kept, for a moment without the lock would let another agent in between; asked for again, for `completion` may have changed.
+        let kept = if self.is_still_there() == Ok(true) { self.dir.take() } else { None };
+        let is_new = kept.is_none();
+        let dir = match kept {
+            Some(dir) => dir,
+            None => {
+                self.release();
+                self.way.open(OFlags::RDONLY).map_err(|e| self.missing(e))?
+            }
+        };
+        rustix::fs::flock(&dir, self.lock()).map_err(|e| self.unlocked(e))?;
         self.check_writable(&dir)?;
-        self.watch.on(&self.settings.path);
+        // By the descriptor, for what the path names may be another directory by now.
+        if is_new {
+            self.watch.on(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        }
         self.dir = Some(dir);
         Ok(())
     }
@@ -218,16 +282,16 @@ impl Source for SpoolDir {
     }
 
     fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError> {
-        let (here, _) = stat_of(self.dir()?, "", AtFlags::EMPTY_PATH).map_err(|e| self.missing(e))?;
-        let there = rustix::fs::stat(self.settings.path.as_str()).map_err(|e| self.missing(e))?;
-        if there.st_ino != here.inode {
+        if !self.is_still_there().map_err(|e| self.missing(e))? {
             return Err(self.missing(Errno::STALE));
         }
+        let (here, _) =
+            self.dir().and_then(|dir| stat_of(dir, "", AtFlags::EMPTY_PATH)).map_err(|e| self.missing(e))?;
         if !full && self.listed == Some(here) {
             return Ok(None);
         }
         self.watch.listed();
-        let dir = self.dir()?;
+        let dir = self.dir().map_err(|e| self.missing(e))?;
         let mut entries = vec![];
         for entry in Dir::read_from(dir).map_err(|e| self.missing(e))? {
             let entry = entry.map_err(|e| self.missing(e))?;
@@ -266,10 +330,13 @@ impl Source for SpoolDir {
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
         let results: Vec<_> = batch.iter().map(|wanted| (wanted.inode, self.complete_one(wanted))).collect();
-        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_)))
+        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_) | Completed::Deleted))
             && let Some(Err(errno)) = self.dir.as_ref().map(rustix::fs::fsync)
         {
-            tracing::warn!("renames in {} may not survive a crash: {errno}", self.settings.path.escape_debug());
+            tracing::warn!(
+                "what was done in {} may not survive a crash: {errno}",
+                self.settings.path.escape_debug()
+            );
         }
         results
     }

@@ -48,7 +48,7 @@ pub struct Brokers {
     pub(super) checkpoint_topic: String,
     pub(super) receipt_topic: String,
     pub(super) fixed_partition: Option<i32>,
-    pub(super) pin: Option<Pin>,
+    pub(super) pin: Pin,
 }
 
 impl Brokers {
@@ -74,7 +74,7 @@ impl Brokers {
             checkpoint_topic: settings.checkpoint_topic.clone(),
             receipt_topic: settings.receipt_topic.clone(),
             fixed_partition: spec.partition,
-            pin: settings.state_dir.as_deref().map(|dir| Pin::new(dir, &settings.transactional_id)),
+            pin: settings.pin.clone(),
         }
     }
 
@@ -216,7 +216,7 @@ impl Producer for Transactional {
     fn lines(&mut self, to: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {
         // A chunk far smaller than its buffer is copied, or many small files would hold much more memory than bytes.
         let lent = if data.len() < data.capacity() / 2 { data.as_slice().to_vec() } else { std::mem::take(data) };
-        let sent = self.lender.send(&to.topic, to.partition, to.slot, lent, to.back, lines);
+        let sent = self.lender.send(to, lent, lines);
         self.lender.producer().poll(Duration::ZERO);
         match self.delivery_failure() {
             Some(failure) => Err(failure),

@@ -18,13 +18,15 @@ use rdkafka::bindings as rdk;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::deliveries::Deliveries;
 use super::failure::code_of;
 use super::heard::Heard;
+use crate::agent::channel::Records;
+use crate::agent::channel::headers::Labels;
 use crate::agent::channel::splitter::Line;
 
 /// Waits for room in the queue in steps of this: shorter ones cost more CPU and gain nothing.
@@ -138,23 +140,46 @@ impl Lender {
     ///
     /// # Errors
     /// Some lines were refused; those before them may be on their way.
-    pub fn send(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        slot: u32,
-        bytes: Vec<u8>,
-        back: usize,
-        lines: &[Line],
-    ) -> Result<(), Code> {
-        let topic = self.topic(topic)?;
-        let lent = Box::into_raw(Box::new(Lent { lines_left: AtomicUsize::new(lines.len()), slot, bytes }));
+    pub fn send(&mut self, to: &Records, bytes: Vec<u8>, lines: &[Line]) -> Result<(), Code> {
+        let topic = self.topic(&to.topic)?;
+        let lent =
+            Box::into_raw(Box::new(Lent { lines_left: AtomicUsize::new(lines.len()), slot: to.slot, bytes }));
         // SAFETY: just made, alive until the last of its lines is given back, which none is yet.
-        let body = unsafe { &(&(*lent).bytes)[back..] };
-        self.batch.0.clear();
-        self.batch.0.extend(lines.iter().map(|line| message(line.of(body), partition, lent)));
+        let body = unsafe { &(&(*lent).bytes)[to.back..] };
+        if let Some(labels) = &to.headers {
+            return self.send_labelled(to, labels, body, lent, lines);
+        }
+        let (spread, mut unsent) = (to.spread.max(1) as usize, lines.len());
+        for turn in 0..spread {
+            // One call a partition: the flag that lets each message name its own (RD_KAFKA_MSG_F_PARTITION) breaks a transaction whose
+            // topic is not known to the client yet.
+            let partition = partition_of(to, turn);
+            let lines = lines.iter().skip(turn).step_by(spread);
+            self.batch.0.clear();
+            self.batch.0.extend(lines.map(|line| message(line.of(body), partition, to.key.as_deref(), lent)));
+            let sent = self.send_batch(topic, partition, &mut unsent);
+            self.batch.0.clear();
+            if sent.is_err() {
+                give_back(lent, unsent);
+                return sent;
+            }
+        }
+        if lines.is_empty() {
+            // SAFETY: nobody else has seen it.
+            drop(unsafe { Box::from_raw(lent) });
+        }
+        Ok(())
+    }
+
+    /// Sends what is in `batch`; `unsent` goes down by what librdkafka took.
+    fn send_batch(
+        &mut self,
+        topic: *mut rdk::rd_kafka_topic_t,
+        partition: i32,
+        unsent: &mut usize,
+    ) -> Result<(), Code> {
         let mut from = 0;
-        while from < lines.len() {
+        while from < self.batch.0.len() {
             let rest = &mut self.batch.0[from..];
             // SAFETY: the payloads live until their reports; librdkafka reads the array during the call only.
             unsafe { rdk::rd_kafka_produce_batch(topic, partition, 0, rest.as_mut_ptr(), rest.len() as i32) };
@@ -164,19 +189,44 @@ impl Lender {
             let taken = rest.iter().position(refused).unwrap_or(rest.len());
             let why = rest.get(taken).map(|m| Code::from(m.err));
             let fatal = rest.iter().filter(|m| refused(m)).any(|m| Code::from(m.err) != Code::QueueFull);
-            let left = rest.iter().filter(|m| refused(m)).count();
+            *unsent -= rest.iter().filter(|m| !refused(m)).count();
             from += taken;
             if let Some(why) = why
                 && (fatal || self.wait_for_room())
             {
-                give_back(lent, left);
                 return Err(why);
             }
         }
-        self.batch.0.clear();
-        if lines.is_empty() {
-            // SAFETY: nobody else has seen it.
-            drop(unsafe { Box::from_raw(lent) });
+        Ok(())
+    }
+
+    /// The same for records with headers, which no call takes many of: each is copied, and `lent` only counts them.
+    fn send_labelled(
+        &self,
+        to: &Records,
+        labels: &Labels,
+        body: &[u8],
+        lent: *mut Lent,
+        lines: &[Line],
+    ) -> Result<(), Code> {
+        for (turn, line) in lines.iter().enumerate() {
+            let mut record: BaseRecord<'_, [u8], [u8], usize> =
+                BaseRecord::with_opaque_to(&to.topic, lent as usize).payload(line.of(body));
+            record.partition = Some(partition_of(to, turn));
+            record.key = to.key.as_deref();
+            record.headers = Some(headers_of(labels, line));
+            loop {
+                match self.producer.send(record) {
+                    Ok(()) => break,
+                    Err((KafkaError::MessageProduction(Code::QueueFull), back)) if !self.wait_for_room() => {
+                        record = back
+                    }
+                    Err((error, _)) => {
+                        give_back(lent, lines.len() - turn);
+                        return Err(code_of(&error).unwrap_or(Code::Fail));
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -219,15 +269,36 @@ impl Lender {
     }
 }
 
-fn message(line: &[u8], partition: i32, lent: *mut Lent) -> rdk::rd_kafka_message_t {
+/// The partition of line number `turn` of a call.
+fn partition_of(to: &Records, turn: usize) -> i32 {
+    match to.spread {
+        0 | 1 => to.partition,
+        count => ((to.partition as usize + turn) % count as usize) as i32,
+    }
+}
+
+fn headers_of(labels: &Labels, line: &Line) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(labels.same.len() + 1);
+    let same = labels.same.iter().map(|(key, value)| Header { key, value: Some(value) });
+    let headers = same.fold(headers, OwnedHeaders::insert);
+    match &labels.position {
+        Some((key, from)) => {
+            headers.insert(Header { key, value: Some(&(from + u64::from(line.start)).to_string()) })
+        }
+        None => headers,
+    }
+}
+
+/// librdkafka copies the key during the call.
+fn message(line: &[u8], partition: i32, key: Option<&[u8]>, lent: *mut Lent) -> rdk::rd_kafka_message_t {
     rdk::rd_kafka_message_t {
         err: rdk::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
         rkt: ptr::null_mut(),
         partition,
         payload: line.as_ptr().cast::<c_void>().cast_mut(),
         len: line.len(),
-        key: ptr::null_mut(),
-        key_len: 0,
+        key: key.map_or(ptr::null_mut(), |key| key.as_ptr().cast::<c_void>().cast_mut()),
+        key_len: key.map_or(0, <[u8]>::len),
         offset: 0,
         _private: lent.cast(),
     }

@@ -8,6 +8,8 @@
 //! 5. The channel completes a file only after [`KafkaSink::commit`] returned for its last byte.
 //! 6. After any outcome that is not a clear success the producer is dropped (librdkafka 2.12 has neither KIP-588 nor KIP-890
 //!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
+//! 7. A change of configuration is 2–4 with other settings and the same id, after a commit or after 6 (`agent` has the rest of it).
+//!    Settings of a producer never change while it lives.
 
 mod checkpoints;
 pub mod client;
@@ -26,6 +28,7 @@ use crate::agent::channel::digest::FileId;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records, partitioner};
+use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
 /// Names of an agent's things in Kafka.
@@ -39,19 +42,19 @@ pub struct Settings {
     pub checkpoint_topic: String,
     /// Topic of segments and receipts (`delivery.receiptTopic`).
     pub receipt_topic: String,
-    /// Where to remember what the checkpoint topic was like (`--state-dir`); unset: it is not checked.
-    pub state_dir: Option<std::path::PathBuf>,
+    /// What the checkpoint topic must be like.
+    pub pin: pin::Pin,
     /// Where Secrets are (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
 }
 
 /// What [`Cluster::prepare`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topics {
     /// Partitions of the data topic.
     pub partitions: u32,
-    /// Partitions of the checkpoint topic.
-    pub checkpoint_partitions: u32,
+    /// The checkpoint topic.
+    pub checkpoint: CheckpointTopic,
 }
 
 /// A record of the checkpoint topic.
@@ -199,11 +202,11 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         let topics = self.cluster.prepare()?;
         let producer = self.cluster.producer()?;
         self.checkpoint_partition =
-            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint_partitions);
+            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint.partitions);
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
         self.producer = Some(producer);
-        Ok(Opened { committed, partitions: topics.partitions })
+        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: topics.checkpoint })
     }
 
     fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {

@@ -1,59 +1,60 @@
-//! Remembers, in `--state-dir`, which checkpoint topic progress was kept in. I/O on one small file.
+//! Which checkpoint topic progress was kept in: remembered in `--state-dir` on a bare machine, by the operator for a pod. I/O on one
+//! small file, where there is one.
 //!
 //! A topic made anew, or with another partition count, holds none of our progress: reading it would ship everything again.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::agent::sink::{Failure, SinkError};
+use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
-/// What the checkpoint topic is like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Pinned {
-    /// Its name.
-    pub topic: String,
-    /// Its id, where the brokers tell it (KIP-516).
-    pub topic_id: Option<String>,
-    /// Its partitions.
-    pub partitions: u32,
+/// Where it is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Nowhere: it is not checked.
+    #[default]
+    None,
+    /// In a file of this agent.
+    File(PathBuf),
+    /// In the pipeline's ConfigMap, once the operator has heard of it; it takes the report's word.
+    Operator {
+        /// The ConfigMap's name.
+        config_map: String,
+        /// What it says.
+        known: Option<CheckpointTopic>,
+    },
 }
 
-/// The file of one agent.
-#[derive(Debug, Clone)]
-pub struct Pin(PathBuf);
-
 impl Pin {
-    /// Beneath `directory`, for the agent with this transactional id.
-    pub fn new(directory: &Path, transactional_id: &str) -> Self {
+    /// A file beneath `directory`, for the agent with this transactional id.
+    pub fn file(directory: &Path, transactional_id: &str) -> Self {
         // `%` cannot stand in any part of the id that Kubernetes names; it keeps ids apart where one holds a slash.
         let name = transactional_id.replace('%', "%25").replace('/', "%2F");
-        Pin(directory.join(format!("{name}.json")))
+        Pin::File(directory.join(format!("{name}.json")))
     }
 
     /// Compares with what was remembered, or remembers it.
     ///
     /// # Errors
     /// It is another topic, or the file cannot be read or written.
-    pub fn check(&self, found: &Pinned) -> Result<(), SinkError> {
-        let file = self.0.display();
-        match std::fs::read(&self.0) {
-            Ok(text) => match serde_json::from_slice::<Pinned>(&text) {
-                Ok(known) if known.agrees(found) => Ok(()),
-                Ok(known) => Err(refused(format!(
-                    "checkpoint topic {} is not the one that progress was kept in: then {known}, now {found}; starting here would \
-                     ship again what was shipped. Bring the topic back, or, to accept that, delete {file}",
-                    found.topic
-                ))),
-                Err(e) => Err(refused(format!("{file} cannot be read: {e}; correct or delete it"))),
+    pub fn check(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
+        match self.known()? {
+            Some(known) if !agree(&known, found) => Err(refused(format!(
+                "checkpoint topic {} is not the one that progress was kept in: then {}, now {}; starting here would ship again what \
+                 was shipped. Bring the topic back, or, to accept that, {}",
+                found.topic,
+                shown(&known),
+                shown(found),
+                self.acceptance()
+            ))),
+            Some(_) => Ok(()),
+            None => match self {
+                Pin::File(path) => write(path, found)
+                    .map_err(|e| refused(format!("cannot write {}: {e}; correct --state-dir", path.display()))),
+                Pin::None | Pin::Operator { .. } => Ok(()),
             },
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.write(found).map_err(|e| refused(format!("cannot write {file}: {e}; correct --state-dir")))
-            }
-            Err(e) => Err(refused(format!("cannot read {file}: {e}; correct --state-dir"))),
         }
     }
 
@@ -62,44 +63,67 @@ impl Pin {
     /// # Errors
     /// Progress was kept in it.
     pub fn check_absent(&self, topic: &str) -> Result<(), SinkError> {
-        if !self.0.exists() {
+        if self.known()?.is_none() {
             return Ok(());
         }
         Err(refused(format!(
             "checkpoint topic {topic}, in which progress was kept, does not exist any more; starting without it would ship again \
-             what was shipped. Bring the topic back, or, to accept that, delete {}",
-            self.0.display()
+             what was shipped. Bring the topic back, or, to accept that, {}",
+            self.acceptance()
         )))
     }
 
-    fn write(&self, found: &Pinned) -> std::io::Result<()> {
-        let directory = self.0.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let new = self.0.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(&serde_json::to_vec(found)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.0)?;
-        std::fs::File::open(directory)?.sync_all()
-    }
-}
-
-impl Pinned {
-    /// Ids are compared where both sides know them.
-    fn agrees(&self, other: &Pinned) -> bool {
-        let ids = match (&self.topic_id, &other.topic_id) {
-            (Some(one), Some(two)) => one == two,
-            _ => true,
+    fn known(&self) -> Result<Option<CheckpointTopic>, SinkError> {
+        let path = match self {
+            Pin::None => return Ok(None),
+            Pin::Operator { known, .. } => return Ok(known.clone()),
+            Pin::File(path) => path,
         };
-        ids && self.topic == other.topic && self.partitions == other.partitions
+        let file = path.display();
+        match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|e| refused(format!("{file} cannot be read: {e}; correct or delete it"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(refused(format!("cannot read {file}: {e}; correct --state-dir"))),
+        }
+    }
+
+    /// What a person does to accept another topic.
+    fn acceptance(&self) -> String {
+        match self {
+            Pin::None => "start again".into(),
+            Pin::File(path) => format!("delete {}", path.display()),
+            Pin::Operator { config_map, .. } => {
+                format!("delete the LogPipeline and apply it again (ConfigMap {config_map} remembers the topic)")
+            }
+        }
     }
 }
 
-impl std::fmt::Display for Pinned {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let id = self.topic_id.as_deref().unwrap_or("unknown");
-        write!(f, "{} with id {id} and {} partitions", self.topic, self.partitions)
-    }
+fn write(path: &Path, found: &CheckpointTopic) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let new = path.with_extension("new");
+    let mut file = std::fs::File::create(&new)?;
+    file.write_all(&serde_json::to_vec(found)?)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// Ids are compared where both sides know them.
+fn agree(one: &CheckpointTopic, other: &CheckpointTopic) -> bool {
+    let ids = match (&one.topic_id, &other.topic_id) {
+        (Some(one), Some(two)) => one == two,
+        _ => true,
+    };
+    ids && one.topic == other.topic && one.partitions == other.partitions
+}
+
+fn shown(topic: &CheckpointTopic) -> String {
+    let id = topic.topic_id.as_deref().unwrap_or("unknown");
+    format!("{} with id {id} and {} partitions", topic.topic, topic.partitions)
 }
 
 fn refused(message: String) -> SinkError {
@@ -110,12 +134,14 @@ fn refused(message: String) -> SinkError {
 mod tests {
     use super::*;
 
+    fn topic(id: Option<&str>, partitions: u32) -> CheckpointTopic {
+        CheckpointTopic { topic: "c".into(), topic_id: id.map(Into::into), partitions }
+    }
+
     #[test]
     fn another_checkpoint_topic_is_refused_until_the_file_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
-        let pin = Pin::new(&dir.path().join("made"), "spoolway/local/shop/web/a1");
-        let topic =
-            |id: Option<&str>, partitions| Pinned { topic: "c".into(), topic_id: id.map(Into::into), partitions };
+        let pin = Pin::file(&dir.path().join("made"), "spoolway/local/shop/web/a1");
         pin.check(&topic(Some("A"), 50)).unwrap();
         pin.check(&topic(Some("A"), 50)).unwrap();
         pin.check(&topic(None, 50)).expect("an id that nobody tells is not another one");
@@ -125,8 +151,22 @@ mod tests {
             assert!(refused.message.contains("then c with id A and 50 partitions, now c with id"), "{refused}");
         }
         assert!(pin.check_absent("c").is_err(), "a topic that held progress is not made anew");
-        std::fs::remove_file(&pin.0).unwrap();
+        let Pin::File(path) = &pin else { unreachable!() };
+        std::fs::remove_file(path).unwrap();
         pin.check_absent("c").unwrap();
         pin.check(&topic(Some("B"), 50)).unwrap();
+    }
+
+    #[test]
+    fn in_a_pod_the_operator_remembers() {
+        let pin = |known| Pin::Operator { config_map: "web-spoolway".into(), known };
+        pin(None).check(&topic(Some("A"), 50)).expect("it hears of it by the report");
+        pin(None).check_absent("c").unwrap();
+        pin(Some(topic(Some("A"), 50))).check(&topic(Some("A"), 50)).unwrap();
+        let refused = pin(Some(topic(Some("A"), 50))).check(&topic(Some("B"), 50)).unwrap_err();
+        assert!(refused.message.ends_with(
+            "to accept that, delete the LogPipeline and apply it again (ConfigMap web-spoolway remembers the topic)"
+        ));
+        assert!(pin(Some(topic(None, 50))).check_absent("c").is_err());
     }
 }

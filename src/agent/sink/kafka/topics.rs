@@ -9,9 +9,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::client::Brokers;
 use super::failure::{Doing, judge, judge_code};
 use super::heard::Heard;
-use super::pin::Pinned;
 use super::{Topics, describe};
 use crate::agent::sink::{Failure, SinkError};
+use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
 /// Time for an answer to a question about metadata.
@@ -72,8 +72,8 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     for (i, topic) in [&brokers.checkpoint_topic, &brokers.receipt_topic].into_iter().enumerate() {
         let mut found = partitions_of(brokers, &client, &heard, topic)?;
         if found.0.is_none() {
-            if let (0, Some(pin)) = (i, &brokers.pin) {
-                pin.check_absent(topic)?;
+            if i == 0 {
+                brokers.pin.check_absent(topic)?;
             }
             let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
             create(brokers, own, found.1)?;
@@ -83,12 +83,11 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
             checkpoint_partitions = found.0.unwrap_or(0);
         }
     }
-    if let Some(pin) = &brokers.pin {
-        let topic = brokers.checkpoint_topic.clone();
-        let topic_id = describe::topic_id(&client, &topic, ANSWER);
-        pin.check(&Pinned { topic, topic_id, partitions: checkpoint_partitions })?;
-    }
-    Ok(Topics { partitions, checkpoint_partitions })
+    let topic = brokers.checkpoint_topic.clone();
+    let topic_id = describe::topic_id(&client, &topic, ANSWER);
+    let checkpoint = CheckpointTopic { topic, topic_id, partitions: checkpoint_partitions };
+    brokers.pin.check(&checkpoint)?;
+    Ok(Topics { partitions, checkpoint })
 }
 
 /// Partitions of a topic, `None` where there is no such topic; and the number of brokers.
