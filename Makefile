@@ -8,10 +8,10 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo beds cluster-beds check test bench generate
+.PHONY: help build image demo beds cluster-beds check test e2e bench generate
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
 	@$(need) $(BUILD_TOOLS)
@@ -22,12 +22,13 @@ demo: ## ship generated logs before your eyes; ARGS=--kafka: into a real Kafka, 
 	@cargo build --release --locked --no-default-features --features agent
 	@scripts/demo.sh $(ARGS)
 
-beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
+beds: ## get what the tests against real parts need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch
+	@if [ "$(CI)" = true ] || { [ "$$(id -u)" = 0 ] && command -v go >/dev/null; }; then tests/beds/cluster/cluster.sh fetch; fi
 
-cluster-beds: ## get and build what the real-Kubernetes tests need (once, some 15 minutes of CPU; root)
-	@tests/beds/cluster/cluster.sh fetch
+cluster-beds: ## the same with a real Kubernetes, or say what is missing (once, some 15 minutes of CPU; root, Go, Debian)
 	@tests/beds/kafka/kafka.sh fetch
+	@tests/beds/cluster/cluster.sh fetch
 
 image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
 	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
@@ -36,9 +37,14 @@ check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)
 	@scripts/check.sh
 
-test: beds ## all tests, those against a real Kafka too
+test: beds ## all tests, those against a real Kafka too, and against a real cluster as root with Go
 	@$(need) $(BUILD_TOOLS)
-	cargo test --release --locked
+	cargo test --release --locked -- --skip cluster::
+	cargo test --release --locked --test main cluster::
+
+e2e: cluster-beds ## the tests on a real cluster; T=operator for a part of them
+	@$(need) $(BUILD_TOOLS)
+	cargo test --release --locked --test main cluster::$(T)
 
 bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repetitions; writes bench/README.md
 	@$(need) $(BUILD_TOOLS) time

@@ -18,13 +18,20 @@ use crate::skip::skipped;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CLUSTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/cluster/cluster.sh");
 const KAFKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/kafka.sh");
+const SECURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/secure.sh");
+/// So that a broker that was killed is back within seconds, and an abandoned transaction ends soon after its timeout.
+const SETTINGS: &[&str] = &[
+    "broker.session.timeout.ms=2000",
+    "broker.heartbeat.interval.ms=500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
+];
 /// Where the operator is.
 pub const SYSTEM: &str = "spoolway-system";
 /// The namespace of the pods that put files into the nodes' directories, as applications would.
 const WRITERS: &str = "spoolway-e2e";
 
-/// The image that is tested, in our own bed.
-const IMAGE: &str = "localhost/spoolway:e2e";
+/// The image that is tested, in our own bed: the name that the docs use.
+const IMAGE: &str = concat!("localhost/spoolway:", env!("CARGO_PKG_VERSION"));
 
 /// A cluster with our operator in it, and a Kafka.
 pub struct Bed {
@@ -110,7 +117,7 @@ impl Bed {
             guard(&bed.home);
             said(&mut bed.cluster(&["up"]), "");
         }
-        let kafka = said(&mut bed.kafka(&["start"]), "").trim().to_owned();
+        let kafka = bed.start_kafka();
         let archive = bed.home.join("log/image.tar");
         let mut make = Command::new(format!("{ROOT}/scripts/image.sh"));
         make.args(["--binary", env!("CARGO_BIN_EXE_spoolway"), "--name", IMAGE, "--out"]).arg(&archive);
@@ -120,7 +127,37 @@ impl Bed {
         Some(Self { kafka, ..bed })
     }
 
-    fn install(&self) {
+    /// Starts Kafka with a secured listener beside the plain one; prints where the plain one is.
+    fn start_kafka(&self) -> String {
+        let mut start = SETTINGS.to_vec();
+        let secure = if self.vault().join("broker.pem").exists() {
+            String::new() // it runs, in a bed that stays
+        } else {
+            let vault = self.vault();
+            said(Command::new(SECURE).arg("settings").arg(vault).args(["19092", "10.200.0.1"]), "")
+        };
+        start.extend(secure.split_whitespace());
+        said(&mut self.kafka(&[&["start"], &start[..]].concat()), "").trim().to_owned()
+    }
+
+    /// Where the certificates of our Kafka are.
+    pub fn vault(&self) -> PathBuf {
+        self.home.join("pki/kafka")
+    }
+
+    /// Our Kafka's listener for SASL over TLS.
+    pub fn secured(&self) -> String {
+        "10.200.0.1:19094".to_owned()
+    }
+
+    /// `secure.sh` on our Kafka.
+    pub fn secure(&self, args: &[&str]) {
+        let home = format!("KAFKA_BED={}", self.home.join("kafka").display());
+        said(&mut self.cluster(&[&["exec", "env", &home, SECURE], args].concat()), "");
+    }
+
+    /// Installs the operator, or puts it in the place of the one that is there.
+    pub fn install(&self) {
         let (repository, tag) = self.image.rsplit_once(':').expect("an image with its tag");
         let chart = format!("{ROOT}/charts/spoolway");
         let values = format!("image.repository={repository},image.tag={tag},image.pullPolicy=IfNotPresent");
@@ -216,7 +253,7 @@ impl Bed {
         said(self.tool("helm").args(args), "")
     }
 
-    /// A shell on a node, in the folder where all spool directories lie.
+    /// A shell on a node that sees its spool directories, and begins where they lie.
     pub fn shell(&self, node: &str, script: &str) -> Command {
         let field = format!("--field-selector=spec.nodeName={node}");
         // A node that was down needs a moment for its pods.
@@ -226,8 +263,15 @@ impl Bed {
             Some(pods.lines().next()?.to_owned())
         });
         let mut command = self.tool("kubectl");
-        command.args(["-n", WRITERS, "exec", "-i", &pod, "--", "sh", "-euc"]).arg(format!("cd /spool; {script}"));
         command
+            .args(["-n", WRITERS, "exec", "-i", &pod, "--", "sh", "-euc"])
+            .arg(format!("cd /var/spool/spoolway; {script}"));
+        command
+    }
+
+    /// Waits until scripts run on a node again.
+    pub fn answers(&self, node: &str) {
+        until("a node that answers", Duration::from_secs(90), || tried(&mut self.shell(node, "true"), "").ok());
     }
 
     /// What a script says on a node.

@@ -141,6 +141,13 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// How many records a `read_committed` reader sees by now.
+    pub fn arrived(&self) -> usize {
+        let count = self.bed.kafka(&["count", &self.topic]).output().unwrap();
+        // It fails while an open transaction holds up the end, and says what it saw all the same.
+        String::from_utf8_lossy(&count.stdout).trim().parse().unwrap_or(0)
+    }
+
     /// What there is to see of this pipeline.
     fn story(&self) -> String {
         let mut story = String::new();

@@ -4,5 +4,6 @@
 //! the other, since some of them pull a node's plug. `make e2e` runs them all, `make e2e T=operator` those of a module.
 
 mod bed;
+mod crd;
 mod line;
 mod operator;

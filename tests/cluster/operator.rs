@@ -1,9 +1,12 @@
 //! Installed and applied; then agents, operator and a node are killed, the config changes and secrets rotate, while files flow.
 
+mod quickstart;
+mod secret;
+
 use std::process::Child;
 use std::time::Duration;
 
-use super::bed::{Bed, SYSTEM, bed};
+use super::bed::{Bed, SYSTEM, bed, said};
 use super::line::{Line, SOON};
 use crate::e2e::until;
 
@@ -131,27 +134,20 @@ fn a_node_crashes_and_comes_back() {
         let number = node.trim_start_matches('n');
         // Much more than is shipped when the plug is pulled.
         line.file(400_000);
-        until("a transaction", SOON, || {
-            (line.field("{.status.totals.records}") != "0" || is_shipping(line)).then_some(())
-        });
+        until("a commit", SOON, || (line.arrived() > 0).then_some(()));
         assert!(bed.cluster(&["node-down", number]).status().unwrap().success());
         std::thread::sleep(Duration::from_secs(1)); // how long it is without power matters to nobody
         assert!(bed.cluster(&["node-up", number]).status().unwrap().success());
+        bed.answers(node);
         line.file(1000);
         line.exactly();
         line.is_ready();
     });
 }
 
-/// Whether something of this line is on its topic yet.
-fn is_shipping(line: &Line) -> bool {
-    let count = line.bed.kafka(&["count", &line.topic]).output().unwrap();
-    String::from_utf8_lossy(&count.stdout).trim().parse::<u64>().is_ok_and(|count| count > 0)
-}
-
 #[test]
 fn the_config_changes_ten_times_while_files_flow() {
-    with("e2e-changes", |bed, line| {
+    with("e2e-changes", |_, line| {
         let before = line.pods();
         let writers = line.flow(40, 2000);
         for change in 1..=10 {
@@ -168,7 +164,6 @@ fn the_config_changes_ten_times_while_files_flow() {
         line.is_ready();
         assert_eq!(line.pods(), before, "a change of the config starts no pod anew");
         assert!(line.condition("ConfigApplied").starts_with("True"), "{}", line.condition("ConfigApplied"));
-        let _ = bed;
     });
 }
 
@@ -209,7 +204,7 @@ fn what_somebody_changes_is_put_back() {
 
 #[test]
 fn a_suspended_pipeline_reads_nothing_until_it_goes_on() {
-    with("e2e-suspend", |_, line| {
+    with("e2e-suspend", |bed, line| {
         let suspend = |on: bool| {
             line.kubectl(&[
                 "patch",
@@ -227,9 +222,7 @@ fn a_suspended_pipeline_reads_nothing_until_it_goes_on() {
         let writers = line.flow(1, 2000);
         ended(writers);
         std::thread::sleep(Duration::from_secs(3)); // a pipeline that runs has long shipped it
-        let count = line.bed.kafka(&["count", &line.topic]).output().unwrap();
-        let count = String::from_utf8(count.stdout).unwrap();
-        assert_eq!(count.trim(), (2000 * line.bed.nodes.len()).to_string(), "it shipped");
+        assert_eq!(line.arrived(), 2000 * bed.nodes.len(), "it shipped");
         suspend(false);
         line.exactly();
         line.is_ready();
@@ -249,5 +242,21 @@ fn deleted_and_applied_again_it_goes_on_where_it_was() {
         bed.apply(&line.manifest());
         line.is_ready();
         line.exactly();
+    });
+}
+
+#[test]
+fn an_upgrade_keeps_the_certificate_and_without_the_operator_agents_ship_on() {
+    with("e2e-uninstalled", |bed, line| {
+        let get = ["-n", SYSTEM, "get", "secret", "spoolway-operator-tls", "-o", "jsonpath={.data}"];
+        let certificate = bed.kubectl(&get);
+        assert!(certificate.contains("tls.crt"), "no certificate in the Secret");
+        bed.install();
+        assert_eq!(bed.kubectl(&get), certificate);
+        bed.helm(&["uninstall", "spoolway", "-n", SYSTEM, "--wait"]);
+        line.file(2000);
+        line.exactly();
+        bed.install();
+        line.is_ready();
     });
 }
