@@ -30,8 +30,9 @@ cluster-beds: ## the same with a real Kubernetes, or say what is missing (once, 
 	@tests/beds/kafka/kafka.sh fetch
 	@tests/beds/cluster/cluster.sh fetch
 
-image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
-	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
+image: ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG ARCH=arm64; prints how to load it
+	@$(need) $(BUILD_TOOLS)
+	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE)) $(if $(ARCH),--arch $(ARCH))
 
 check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)

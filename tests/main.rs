@@ -13,6 +13,7 @@ mod demo;
 #[cfg(feature = "agent")]
 mod e2e;
 mod golden;
+mod image;
 #[cfg(feature = "operator")]
 mod operator;
 #[cfg(feature = "agent")]
