@@ -88,7 +88,8 @@ pub fn status(seen: &Seen<'_>) -> LogPipelineStatus {
             reporting: 0,
             failing: 0,
         }),
-        summary: counts.map(|c| Summary { agents: format!("{}/{}", c.ready, c.desired), ..Summary::default() }),
+        summary: counts
+            .map(|c| Summary { agents: format!("{}/{}", c.ready, c.desired), ..Summary::default() }),
         ..LogPipelineStatus::default()
     }
 }
