@@ -1,42 +1,39 @@
 //! `spoolway operator`: keeps agents running for the LogPipelines of a cluster.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::Context as _;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 
-use crate::operator::desired::Settings;
-use crate::operator::reconcile;
+use crate::operator::config::OperatorConfig;
+use crate::operator::controller;
+use crate::operator::reconcile::Context;
+use crate::operator::seen::Nothing;
 
 /// What the operator is told.
 #[derive(Debug, clap::Args)]
 pub struct OperatorArgs {
-    /// The image of the agents: this program's own
-    #[arg(long, value_name = "IMAGE")]
-    pub image: String,
-    /// Keeps clusters that share a Kafka apart; never change it [default: from the uid of the namespace kube-system]
-    #[arg(long, value_name = "NAME")]
-    pub cluster: Option<String>,
-    /// The host path beneath which the spool directories of a namespace lie
-    #[arg(long, value_name = "PATH", default_value = "/var/spool/spoolway/{namespace}", value_parser = spool_root)]
-    pub spool_root: String,
-}
-
-/// An absolute path in which the namespace is a component of its own, so that no namespace reads another's.
-fn spool_root(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split('/').collect();
-    if !text.starts_with('/') || parts.contains(&"..") || !parts.contains(&"{namespace}") {
-        return Err("must be an absolute path with /{namespace} in it".to_owned());
-    }
-    Ok(text.to_owned())
+    /// File with the operator's configuration, as the chart writes it: image, hostPaths, clusterName and others
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// Runs the operator until it is told to stop.
 pub fn run(args: OperatorArgs) -> ExitCode {
     super::log::start();
-    match operate(args) {
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("spoolway: {problem}"));
+            return ExitCode::from(2);
+        }
+    };
+    match operate(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("spoolway: {error:#}");
@@ -45,16 +42,24 @@ pub fn run(args: OperatorArgs) -> ExitCode {
     }
 }
 
-fn operate(args: OperatorArgs) -> anyhow::Result<()> {
+/// The configuration, or everything that is wrong with it.
+fn load(file: &Path) -> Result<OperatorConfig, Vec<String>> {
+    let shown = file.display().to_string().escape_debug().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| vec![format!("{shown}: {e}")])?;
+    OperatorConfig::read(&text).map_err(|all| all.iter().map(|problem| format!("{shown}: {problem}")).collect())
+}
+
+fn operate(config: OperatorConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::try_default().await.context("cannot find a cluster: no pod, and no kubeconfig")?;
-        let cluster = match args.cluster {
-            Some(cluster) => cluster,
+        let cluster = match &config.cluster_name {
+            Some(cluster) => cluster.clone(),
             None => cluster_of(&client).await?,
         };
-        tracing::info!(image = args.image, cluster, "operator");
-        reconcile::run(client, Settings { image: args.image, cluster, spool_root: args.spool_root }).await;
+        tracing::info!(image = config.image, cluster, "operator");
+        let context = Context::new(client, config, &cluster, Arc::new(Nothing), Context::clock());
+        controller::run(Arc::new(context), futures::stream::pending().boxed()).await;
         Ok(())
     })
 }

@@ -5,14 +5,24 @@
 //! ([`roles`]) are pure.
 
 pub mod apply;
+pub mod conditions;
+pub mod config;
+pub mod controller;
 pub mod crd;
 pub mod desired;
+pub mod events;
+pub mod facts;
+pub mod memory;
+pub mod numbers;
 pub mod observe;
+mod publish;
 pub mod reconcile;
 pub mod roles;
+pub mod seen;
 pub mod status;
 pub mod valid;
 pub mod view;
+pub mod wake;
 
 /// The manager that owns the fields which the operator sets.
 pub const FIELD_MANAGER: &str = "spoolway";
