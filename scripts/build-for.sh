@@ -21,6 +21,10 @@ fi
 "$here/need.sh" "$machine-linux-gnu-gcc" "$machine-linux-gnu-g++" >&2
 rustup target add "$target" >&2
 linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_LINKER
-export "$linker=$machine-linux-gnu-gcc"
+tools=$machine-linux-gnu-
+export "$linker=${tools}gcc"
+# librdkafka's configure knows these only; what runs on this machine while building keeps this machine's.
+export CC=${tools}gcc CXX=${tools}g++ AR=${tools}ar RANLIB=${tools}ranlib NM=${tools}nm OBJDUMP=${tools}objdump STRIP=${tools}strip
+export HOST_CC=cc HOST_CXX=c++ HOST_AR=ar
 cargo build --release --locked --manifest-path "$here/../Cargo.toml" --target "$target" >&2
 echo "$CARGO_TARGET_DIR/$target/release/spoolway"

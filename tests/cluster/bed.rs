@@ -43,8 +43,10 @@ pub struct Bed {
     tools: String,
     /// Where pods find Kafka.
     pub kafka: String,
-    /// Names of the nodes, sorted.
+    /// Names of the nodes that run what any pod may run on, sorted.
     pub nodes: Vec<String>,
+    /// The writer's pod of each of them.
+    pods: Vec<String>,
 }
 
 /// The cluster, for one test at a time; `None`, and said so, where none can run.
@@ -100,7 +102,7 @@ impl Bed {
         let (host, port) = kafka.rsplit_once(':').expect("SPOOLWAY_TEST_KAFKA is HOST:PORT");
         std::fs::write(home.join("kafka/shape"), format!("host={host}\nport={port}\nnodes=1\n")).unwrap();
         let tools = std::env::var("SPOOLWAY_TEST_TOOLS_IMAGE").unwrap_or_else(|_| "busybox:1".to_owned());
-        Some(Self { named: Some(config), home, image, tools, kafka, nodes: vec![] })
+        Some(Self { named: Some(config), home, image, tools, kafka, nodes: vec![], pods: vec![] })
     }
 
     fn ours() -> Option<Self> {
@@ -110,7 +112,15 @@ impl Bed {
         }
         let home = std::env::var("CLUSTER_BED").map_or_else(|_| cache().join("cluster-e2e"), PathBuf::from);
         let tools = "localhost/busybox:1".to_owned();
-        let bed = Self { named: None, home, image: IMAGE.to_owned(), tools, kafka: String::new(), nodes: vec![] };
+        let bed = Self {
+            named: None,
+            home,
+            image: IMAGE.to_owned(),
+            tools,
+            kafka: String::new(),
+            nodes: vec![],
+            pods: vec![],
+        };
         if bed.cluster(&["status"]).output().unwrap().status.success() {
             eprintln!("the cluster in {} is used, and stays", bed.home.display());
         } else {
@@ -194,9 +204,11 @@ impl Bed {
         let manifest = include_str!("writers.yaml").replace("IMAGE", &self.tools);
         self.apply(&manifest);
         self.kubectl(&["-n", WRITERS, "rollout", "status", "daemonset/writer", "--timeout=120s"]);
-        let names = self.kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"]);
-        self.nodes = names.split_whitespace().map(str::to_owned).collect();
-        self.nodes.sort();
+        let each = r#"jsonpath={range .items[*]}{.spec.nodeName} {.metadata.name}{"\n"}{end}"#;
+        let pods = self.kubectl(&["-n", WRITERS, "get", "pods", "-l", "app=writer", "-o", each]);
+        let mut pods: Vec<_> = pods.lines().filter_map(|line| line.split_once(' ')).collect();
+        pods.sort_unstable();
+        (self.nodes, self.pods) = pods.into_iter().map(|(node, pod)| (node.to_owned(), pod.to_owned())).unzip();
     }
 
     /// Whether a node's plug may be pulled: only in a cluster of our own.
@@ -255,17 +267,10 @@ impl Bed {
 
     /// A shell on a node that sees its spool directories, and begins where they lie.
     pub fn shell(&self, node: &str, script: &str) -> Command {
-        let field = format!("--field-selector=spec.nodeName={node}");
-        // A node that was down needs a moment for its pods.
-        let pod = until("a writer's pod", Duration::from_secs(60), || {
-            let pods =
-                self.try_kubectl(&["-n", WRITERS, "get", "pods", "-l", "app=writer", &field, "-o", "name"]).ok()?;
-            Some(pods.lines().next()?.to_owned())
-        });
+        let index = self.nodes.iter().position(|name| name == node).expect("a node of this cluster");
         let mut command = self.tool("kubectl");
-        command
-            .args(["-n", WRITERS, "exec", "-i", &pod, "--", "sh", "-euc"])
-            .arg(format!("cd /var/spool/spoolway; {script}"));
+        command.args(["-n", WRITERS, "exec", "-i", &self.pods[index], "--", "sh", "-euc"]);
+        command.arg(format!("cd /var/spool/spoolway; {script}"));
         command
     }
 
@@ -290,7 +295,8 @@ pub fn said(command: &mut Command, input: &str) -> String {
     tried(command, input).unwrap_or_else(|why| panic!("{command:?}: {why}"))
 }
 
-fn tried(command: &mut Command, input: &str) -> Result<String, String> {
+/// What a command says on stdout, or on stderr where it fails.
+pub fn tried(command: &mut Command, input: &str) -> Result<String, String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that fails before it reads closes the pipe; it says why itself.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());

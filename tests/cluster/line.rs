@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bed::{Bed, SYSTEM, said};
 use crate::e2e::until;
@@ -21,6 +21,7 @@ pub struct Line<'a> {
     pub topic: String,
     /// Files put on each node.
     files: Cell<usize>,
+    begun: Instant,
     written: RefCell<Vec<String>>,
 }
 
@@ -35,7 +36,14 @@ impl<'a> Line<'a> {
         for node in &bed.nodes {
             bed.on(node, &format!("rm -rf {namespace}; mkdir -p {namespace}/web"));
         }
-        Self { bed, namespace: namespace.to_owned(), topic, files: Cell::new(0), written: RefCell::default() }
+        Self {
+            bed,
+            namespace: namespace.to_owned(),
+            topic,
+            files: Cell::new(0),
+            begun: Instant::now(),
+            written: RefCell::default(),
+        }
     }
 
     /// The manifest of deploy/samples/quickstart.yaml, for this namespace, topic and Kafka.
@@ -180,6 +188,7 @@ impl Drop for Line<'_> {
             self.bed.keep(&format!("failed-{}.txt", self.namespace), &story);
             eprintln!("{story}");
         }
+        eprintln!("{}: {:.0} s", self.namespace, self.begun.elapsed().as_secs_f64());
         let _ = self.bed.try_kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
     }
 }
