@@ -127,10 +127,10 @@ pub fn config_applied(seen: &Seen<'_>) -> Option<Say> {
     let none = facts.counts.is_some_and(|counts| counts.current && counts.desired == 0);
     Some(if none {
         say(True, "AllAgentsAcknowledged", "there is no agent that could")
-    } else if (facts.asked > 0 || seen.was_true("ConfigApplied").is_some()) && seen.is_acknowledged() && !rolls {
-        say(True, "AllAgentsAcknowledged", "")
     } else if seen.lasting.silent {
         seen.missing()
+    } else if (facts.asked > 0 || seen.was_true("ConfigApplied").is_some()) && seen.is_acknowledged() && !rolls {
+        say(True, "AllAgentsAcknowledged", "")
     } else if facts.rejecting > 0 && !rolls {
         say(False, "AgentRejected", format!("an agent goes on with what it ran before: {}", facts.rejection))
     } else if seen.lasting.stuck {

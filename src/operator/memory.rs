@@ -145,7 +145,8 @@ impl Memory {
         let heard = !is_many(facts.silent, facts.asked);
         self.warm |= (facts.asked > 0 && heard) || now.saturating_sub(self.began) >= SILENT;
         let silent = self.silence.see(!heard, now, SILENT, Duration::ZERO) == Some(true);
-        let (ready, desired) = facts.counts.map_or((0, 0), |counts| (counts.ready, counts.desired));
+        // Before the DaemonSet's controller counted there is nothing to judge.
+        let counted = facts.counts.filter(|counts| counts.current && counts.desired > 0);
         let is_bad = is_many(facts.failing, facts.reporting);
         let flow_is_bad = match facts.reporting {
             0 => self.flow.counts,
@@ -153,7 +154,10 @@ impl Memory {
         };
         Lasting {
             flow_is_bad,
-            pods_are_bad: self.pods.see(is_many(desired - ready, desired), now, LASTING, Duration::ZERO),
+            pods_are_bad: match counted {
+                Some(c) => self.pods.see(is_many(c.desired - c.ready, c.desired), now, LASTING, Duration::ZERO),
+                None => self.pods.counts,
+            },
             silent,
             stuck: self.rollout.see(facts, now),
             warming: !self.warm,

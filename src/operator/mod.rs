@@ -1,8 +1,9 @@
 //! Keeps agents running: what Kubernetes learns about a LogPipeline, what it is made into, and what is told about it.
 //!
-//! One LogPipeline's way: [`reconcile`] → [`observe`] (I/O) → [`valid`] (pure) → [`desired`] (pure, infallible) → [`apply`]
-//! (I/O) → [`status`] (pure) → published by `reconcile`. The CustomResourceDefinition ([`crd`]) and the roles for people
-//! ([`roles`]) are pure.
+//! One LogPipeline's way: [`controller`] wakes it → [`reconcile`], one round → [`observe`] (I/O) → [`valid`] (pure) → [`desired`]
+//! (pure, infallible) → [`apply`] (I/O) → [`facts`] of what is [`seen`] of agents → [`memory`] of what has lasted → [`conditions`],
+//! [`numbers`], [`status`] (all pure) → `publish` (I/O), with [`events`]. What it was told is [`config`]. The
+//! CustomResourceDefinition ([`crd`]) and the roles for people ([`roles`]) are pure.
 
 pub mod apply;
 pub mod conditions;

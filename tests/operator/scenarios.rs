@@ -56,7 +56,8 @@ async fn when_agents_acknowledge_and_can_flow_the_pipeline_is_ready() {
 async fn nothing_changed_nothing_is_written_and_hardly_anything_read() {
     let cluster = running().await;
     cluster.reconcile().await.unwrap();
-    (cluster.server.writes(), cluster.server.reads());
+    cluster.server.writes();
+    cluster.server.reads();
     for _ in 0..100 {
         cluster.pass(2);
         cluster.reconcile().await.unwrap();
@@ -260,12 +261,12 @@ async fn a_bad_edit_leaves_the_agents_alone_and_names_every_problem() {
     let cluster = running().await;
     cluster.change(PIPELINE, |p| {
         p["spec"]["source"]["spoolDir"]["path"] = "/var/spool/spoolway/bank/web".into();
-        p["spec"]["sink"]["kafka"]["partitioner"] = "RoundRobin".into();
+        p["spec"]["source"]["spoolDir"]["includePattern"] = "[".into();
     });
     cluster.reconcile().await.unwrap();
     assert_eq!(cluster.server.writes(), [STATUS]);
     for type_ in ["Accepted", "Ready", "Stalled"] {
-        for part in ["spec.source.spoolDir.path: ", "spec.sink.kafka.partitioner: "] {
+        for part in ["spec.source.spoolDir.path: ", "spec.source.spoolDir.includePattern: "] {
             let status = if type_ == "Stalled" { "True" } else { "False" };
             is(&cluster, type_, (status, "HostPathNotAllowed", part));
         }
@@ -283,7 +284,7 @@ async fn a_bad_edit_leaves_the_agents_alone_and_names_every_problem() {
     );
     cluster.change(PIPELINE, |p| {
         p["spec"]["source"]["spoolDir"]["path"] = "/var/spool/spoolway/shop/web".into();
-        p["spec"]["sink"]["kafka"]["partitioner"] = "File".into();
+        p["spec"]["source"]["spoolDir"]["includePattern"] = "^.*$".into();
     });
     cluster.reconcile().await.unwrap();
     is(&cluster, "Ready", ("True", "Idle", ""));

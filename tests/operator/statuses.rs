@@ -56,7 +56,7 @@ async fn refused_and_still_running() {
     let cluster = running().await;
     cluster.change(PIPELINE, |p| {
         p["spec"]["source"]["spoolDir"]["path"] = "/etc/shadow.d".into();
-        p["spec"]["source"]["spoolDir"]["recursive"] = true.into();
+        p["spec"]["source"]["spoolDir"]["includePattern"] = "[".into();
     });
     cluster
         .change(NAMESPACE, |n| n["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "baseline".into());
