@@ -8,10 +8,10 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo beds cluster-beds check test bench generate
+.PHONY: help build image demo beds cluster-beds check test e2e bench generate
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
 
 build: ## the spoolway command, in $(CARGO_TARGET_DIR)/release
 	@$(need) $(BUILD_TOOLS)
@@ -22,23 +22,30 @@ demo: ## ship generated logs before your eyes; ARGS=--kafka: into a real Kafka, 
 	@cargo build --release --locked --no-default-features --features agent
 	@scripts/demo.sh $(ARGS)
 
-beds: ## get what the real-Kafka tests need (once; tests need no network afterwards)
+beds: ## get what the tests against real parts need (once; tests need no network afterwards)
 	@tests/beds/kafka/kafka.sh fetch
+	@if [ "$(CI)" = true ] || { [ "$$(id -u)" = 0 ] && command -v go >/dev/null; }; then tests/beds/cluster/cluster.sh fetch; fi
 
-cluster-beds: ## get and build what the real-Kubernetes tests need (once, some 15 minutes of CPU; root)
+cluster-beds: ## the same with a real Kubernetes, or say what is missing (once, some 15 minutes of CPU; root, Go, Debian)
+	@tests/beds/kafka/kafka.sh fetch
 	@tests/beds/cluster/cluster.sh fetch
-	@tests/beds/kafka/kafka.sh fetch
 
-image: build ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG; prints how to load it
-	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE))
+image: ## the container image, an archive in $(SPOOLWAY_CACHE); IMAGE=NAME:TAG ARCH=arm64; prints how to load it
+	@$(need) $(BUILD_TOOLS)
+	@scripts/image.sh $(if $(IMAGE),--name $(IMAGE)) $(if $(ARCH),--arch $(ARCH))
 
 check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)
 	@scripts/check.sh
 
-test: beds ## all tests, those against a real Kafka too
+test: beds ## all tests, those against a real Kafka too, and against a real cluster as root with Go
 	@$(need) $(BUILD_TOOLS)
-	cargo test --release --locked
+	cargo test --release --locked -- --skip cluster::
+	cargo test --release --locked --test main cluster::
+
+e2e: cluster-beds ## the tests on a real cluster; T=operator for a part of them
+	@$(need) $(BUILD_TOOLS)
+	cargo test --release --locked --test main cluster::$(T)
 
 bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repetitions; writes bench/README.md
 	@$(need) $(BUILD_TOOLS) time
@@ -47,6 +54,8 @@ bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repe
 generate: ## write the generated files anew (golden files of tests are insta's)
 	@$(need) $(BUILD_TOOLS)
 	cargo build --release --locked
-	@mkdir -p crds deploy
+	@mkdir -p crds
 	$(CARGO_TARGET_DIR)/release/spoolway crd > crds/logpipelines.yaml.new && mv crds/logpipelines.yaml.new crds/logpipelines.yaml
-	$(CARGO_TARGET_DIR)/release/spoolway crd --roles > deploy/roles.yaml.new && mv deploy/roles.yaml.new deploy/roles.yaml
+	cp crds/logpipelines.yaml charts/spoolway/files/logpipelines.yaml
+	$(CARGO_TARGET_DIR)/release/spoolway crd --roles > charts/spoolway/files/roles.yaml.new && mv charts/spoolway/files/roles.yaml.new charts/spoolway/files/roles.yaml
+	@scripts/manifests.sh > deploy/install.yaml.new && mv deploy/install.yaml.new deploy/install.yaml || { rm deploy/install.yaml.new; [ -z "$(CI)" ]; }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Unpacks packages of this machine's Debian or Ubuntu into a folder, without installing them: debs.sh DIR PACKAGE...
+# ARCH=arm64: those for another architecture (Debian; Ubuntu keeps them on other servers).
 # Nothing is done when the folder already holds exactly the versions that apt would take now. apt checks the signatures.
 set -euo pipefail
 
@@ -12,6 +13,15 @@ command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
 
 # apt drops its rights for a download, to a user who may not look into a home directory. What it loads is checked by hash anyway.
 apt=(apt-get -q -q -o DPkg::Lock::Timeout=300)
+arch=${ARCH:-$(dpkg --print-architecture)}
+if [ "$arch" != "$(dpkg --print-architecture)" ]; then
+  # Lists of its own: this machine's settings stay as they are.
+  foreign=$dir.apt
+  mkdir -p "$foreign"/{lists,archives}/partial
+  : >"$foreign/status"
+  apt+=(-o "APT::Architecture=$arch" -o "APT::Architectures=$arch" -o "Dir::State::Lists=$foreign/lists"
+    -o "Dir::State::status=$foreign/status" -o "Dir::Cache=$foreign" -o "Dir::Cache::archives=archives")
+fi
 [ "$(id -u)" != 0 ] || apt+=(-o APT::Sandbox::User=root)
 
 want() { "${apt[@]}" download --print-uris "$@" 2>/dev/null | sed "s/^'[^']*' //" | LC_ALL=C sort; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a container image as an OCI archive: no daemon, no registry, no root; the same input gives the same bytes.
 
-  image.py OUT.tar NAME:TAG --layer DIR [--layer DIR ...] [--entrypoint PROGRAM] [--user U] [--label K=V ...] [--created TIME]
+  image.py OUT.tar NAME:TAG --layer DIR [--layer DIR ...] [--arch amd64|arm64] [--entrypoint PROGRAM] [--user U] [--label K=V ...] [--created TIME]
 
 Every DIR is the root of one layer, the first one lowest. Files belong to root, are 0755 if executable and 0644 if not.
 """
@@ -57,6 +57,7 @@ def main():
     args.add_argument("out")
     args.add_argument("name", help="with its tag")
     args.add_argument("--layer", action="append", required=True)
+    args.add_argument("--arch", help="what its programs run on; this machine's unless told")
     args.add_argument("--entrypoint")
     args.add_argument("--user", default="")
     args.add_argument("--label", action="append", default=[])
@@ -66,7 +67,7 @@ def main():
         raise SystemExit(f"image.py: {args.name} has no tag; say for example {args.name}:1")
 
     machine = platform.machine()
-    runs_on = {"os": "linux", "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)}
+    runs_on = {"os": "linux", "architecture": args.arch or {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)}
     blobs = Blobs()
     layers = [blobs.put("layer.v1.tar", layer(root)) for root in args.layer]
     config = {

@@ -11,7 +11,10 @@ package_of() {
     java) echo default-jre-headless ;;
     mvn) echo maven ;;
     flock | setsid | unshare | nsenter) echo util-linux ;;
-    strip) echo binutils ;;
+    strip | readelf) echo binutils ;;
+    *-linux-gnu-strip) echo "binutils-$(sed 's/-strip$//;s/_/-/g' <<<"$1")" ;;
+    *-linux-gnu-gcc) echo "gcc-$(sed 's/-gcc$//;s/_/-/g' <<<"$1")" ;;
+    *-linux-gnu-g++) echo "g++-$(sed 's/-g++$//;s/_/-/g' <<<"$1")" ;;
     ip) echo iproute2 ;;
     nft) echo nftables ;;
     cni-plugins) echo containernetworking-plugins ;;

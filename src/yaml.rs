@@ -94,6 +94,14 @@ pub fn documents(text: &str) -> Vec<Document> {
     documents
 }
 
+/// What `text` holds, of a type that is no LogPipeline.
+///
+/// # Errors
+/// It is not YAML, or not of that type: the place, and what is wrong there.
+pub fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    serde_yaml::from_str(text).map_err(|error| Problem { message: error.to_string(), ..syntax(&error) })
+}
+
 /// A Kubernetes object as YAML.
 pub fn write<T: serde::Serialize>(object: &T) -> String {
     serde_yaml::to_string(object).expect("Kubernetes objects have text keys only")

@@ -19,10 +19,19 @@ fn spoolway(args: &[&str], input: &str) -> Output {
 
 #[test]
 fn validate_names_what_is_fine() {
-    let files = ["deploy/samples/seed.yaml", "deploy/samples/web-access.yaml"];
-    let out = spoolway(&["validate", "-f", files[0], files[1]], "");
+    let samples = ["quickstart", "secured-kafka", "seed", "web-access"];
+    let files = samples.map(|name| format!("deploy/samples/{name}.yaml"));
+    let [quickstart, secured, seed, web] = &files;
+    let out = spoolway(&["validate", "-f", quickstart, secured, seed, web], "");
     let said = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(said, format!("{}: producer-r: ok\n{}: web-access: ok\n", files[0], files[1]));
+    let fine = [
+        (quickstart, "quickstart"),
+        (secured, "web-access"),
+        (secured, "app-access"),
+        (seed, "producer-r"),
+        (web, "web-access"),
+    ];
+    assert_eq!(said, fine.map(|(file, name)| format!("{file}: {name}: ok\n")).concat());
     assert_eq!(out.status.code(), Some(0));
 }
 

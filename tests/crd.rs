@@ -30,7 +30,8 @@ const BEYOND_THE_RULES: &[(&str, &str)] = &[
 
 #[test]
 fn what_is_committed_is_what_the_types_say() {
-    for (file, text) in [("crds/logpipelines.yaml", crd_text()), ("deploy/roles.yaml", roles_text())] {
+    for (file, text) in [("crds/logpipelines.yaml", crd_text()), ("charts/spoolway/files/roles.yaml", roles_text())]
+    {
         let committed =
             std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
         assert!(committed == text, "{file} is not what `spoolway crd` prints: run `make generate`");

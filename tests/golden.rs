@@ -36,7 +36,7 @@ fn every_problem_is_said_and_reads_well() {
 #[test]
 fn samples_are_fine_and_resolve() {
     let mut page = String::new();
-    for sample in ["seed", "web-access"] {
+    for sample in ["quickstart", "secured-kafka", "seed", "web-access"] {
         let path = format!("{}/deploy/samples/{sample}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
         for pipeline in yaml::load(&text).unwrap() {

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "agent")]
 mod channel;
+mod chart;
 mod cli;
+#[cfg(all(feature = "agent", feature = "operator"))]
+mod cluster;
 #[cfg(feature = "operator")]
 mod crd;
 #[cfg(feature = "agent")]
@@ -10,8 +13,10 @@ mod demo;
 #[cfg(feature = "agent")]
 mod e2e;
 mod golden;
+mod image;
 #[cfg(feature = "operator")]
 mod operator;
 #[cfg(feature = "agent")]
 mod simulation;
+mod skip;
 mod tidy;

@@ -58,7 +58,12 @@ const PURE: &[(&str, &[&str])] = &[
             "kube::",
         ],
     ),
+    ("operator::conditions", OPERATOR_PURE),
+    ("operator::config", OPERATOR_PURE),
     ("operator::desired", OPERATOR_PURE),
+    ("operator::facts", OPERATOR_PURE),
+    ("operator::memory", OPERATOR_PURE),
+    ("operator::numbers", OPERATOR_PURE),
     ("operator::status", OPERATOR_PURE),
     ("operator::valid", OPERATOR_PURE),
 ];

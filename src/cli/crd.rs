@@ -34,7 +34,7 @@ pub fn crd_text() -> String {
     format!("{HEAD}{}", yaml::write(&crd::crd()))
 }
 
-/// The file `deploy/roles.yaml`.
+/// The file `charts/spoolway/files/roles.yaml`.
 pub fn roles_text() -> String {
     let documents: Vec<String> = roles::roles().iter().map(yaml::write).collect();
     format!("{HEAD}{}", documents.join("---\n"))

@@ -1,14 +1,17 @@
-//! Looks at a LogPipeline and at the objects that have its children's names. I/O, reads only.
+//! Looks at a LogPipeline, at the objects that have its children's names, and at its namespace. I/O, reads only.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DynamicObject};
 use kube::core::discovery::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::crd::PLURAL;
-use super::desired::child_name;
+use super::desired::{CHILDREN, child_name};
 use crate::pipeline::{API_VERSION, KIND, LogPipelineStatus};
 
 /// What there is.
@@ -26,8 +29,17 @@ pub struct Observed {
     pub document: Value,
     /// What its status says now.
     pub status: LogPipelineStatus,
+    /// What is around it.
+    pub around: Around,
+}
+
+/// What is around a LogPipeline.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
     /// The objects that have its children's names, in the order of `desired`.
-    pub children: [Option<Value>; 3],
+    pub children: [Option<Value>; CHILDREN],
+    /// The labels of its namespace.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An object that has a child's name and is not the child of this LogPipeline.
@@ -52,46 +64,53 @@ pub fn log_pipelines() -> ApiResource {
 }
 
 /// The resources of the children, in the order of `desired`.
-pub fn child_resources() -> [ApiResource; 3] {
+pub fn child_resources() -> [ApiResource; CHILDREN] {
     [
         ApiResource::erase::<ConfigMap>(&()),
         ApiResource::erase::<ServiceAccount>(&()),
         ApiResource::erase::<DaemonSet>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
     ]
 }
 
-/// Looks.
+/// Looks around.
 ///
 /// # Errors
 /// The API server does not answer, or refuses to.
-pub async fn observe(client: &Client, object: &DynamicObject) -> Result<Observed, kube::Error> {
-    let name = object.name_any();
-    let namespace = object.namespace().unwrap_or_default();
-    let mut children = [const { None }; 3];
-    for (place, resource) in children.iter_mut().zip(child_resources()) {
-        let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &resource);
-        *place = api.get_opt(&child_name(&name)).await?.and_then(|child| serde_json::to_value(child).ok());
+pub async fn look(client: &Client, name: &str, namespace: &str) -> Result<Around, kube::Error> {
+    let mut around = Around::default();
+    for (place, resource) in around.children.iter_mut().zip(child_resources()) {
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+        *place = api.get_opt(&child_name(name)).await?.and_then(|child| serde_json::to_value(child).ok());
     }
+    let space = Api::<Namespace>::all(client.clone()).get_metadata_opt(namespace).await?;
+    around.labels = space.and_then(|space| space.metadata.labels).unwrap_or_default();
+    Ok(around)
+}
+
+/// Puts together what was seen of `object` and around it.
+pub fn observed(object: &DynamicObject, around: Around) -> Observed {
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     let mut document = object.data.clone();
     document["apiVersion"] = API_VERSION.into();
     document["kind"] = KIND.into();
     document["metadata"] = json!({"name": name, "namespace": namespace});
-    Ok(Observed {
+    Observed {
         status: serde_json::from_value(document["status"].clone()).unwrap_or_default(),
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         name,
         namespace,
         document,
-        children,
-    })
+        around,
+    }
 }
 
 impl Observed {
     /// The first of the children's names that an object has which is not ours.
     pub fn stranger(&self) -> Option<Stranger> {
         let resources = child_resources();
-        let there = self.children.iter().zip(&resources).filter_map(|(c, r)| Some((c.as_ref()?, r)));
+        let there = self.around.children.iter().zip(&resources).filter_map(|(c, r)| Some((c.as_ref()?, r)));
         there.into_iter().find_map(|(child, resource)| {
             let owners = child["metadata"]["ownerReferences"].as_array();
             let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
@@ -105,8 +124,17 @@ impl Observed {
         })
     }
 
+    /// The ConfigMap, when it is ours.
+    pub fn config_map(&self) -> Option<&Value> {
+        self.ours(0)
+    }
+
     /// The DaemonSet, when it is ours.
     pub fn daemon_set(&self) -> Option<&Value> {
-        if self.stranger().is_some() { None } else { self.children[2].as_ref() }
+        self.ours(2)
+    }
+
+    fn ours(&self, index: usize) -> Option<&Value> {
+        if self.stranger().is_some() { None } else { self.around.children[index].as_ref() }
     }
 }

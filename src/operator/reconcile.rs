@@ -1,168 +1,334 @@
-//! The controller: wakes for a LogPipeline, its children and timers, and goes one pipeline's whole way. I/O.
+//! One LogPipeline's round: look, judge, apply, tell. I/O.
 //!
-//! One pipeline is never reconciled twice at once. A failure is tried again after 1 s, doubling to 5 min, for each pipeline
+//! A round looks at the children only when something touched them, when the spec changed, or when the last look is old: reports
+//! wake a pipeline far oftener than anything else. A failure is tried again after 1 s, doubling to 5 min, for each pipeline
 //! alone. A pipeline that is being deleted is left alone: its children go with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::watcher;
+use kube::api::DynamicObject;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, ResourceExt};
-use serde_json::{Value, json};
 
-use super::FIELD_MANAGER;
 use super::apply::apply;
-use super::desired::{Settings, desired};
-use super::observe::{Observed, log_pipelines, observe};
-use super::status::{Seen, status};
-use super::valid::{Refusal, valid};
+use super::conditions;
+use super::config::OperatorConfig;
+use super::desired::{Frozen, Given, desired, frozen, pin, shipped, transactional_id_prefix};
+use super::facts::{Facts, facts};
+use super::memory::{Lasting, Memory, of};
+use super::numbers::{Bucket, totals};
+use super::observe::{Around, Observed, look, observed};
+use super::publish::{Outcome, announce, publish};
+use super::seen::Seen;
+use super::status::{first, shorten, status};
+use super::valid::{Place, Refusal, valid};
 use crate::pipeline::status::{ConditionStatus, LogPipelineStatus};
-use crate::pipeline::{API_VERSION, KIND, LogPipeline, Problem};
+use crate::pipeline::{LogPipeline, config_hash};
 
-/// Pipelines that are reconciled at the same time.
-const CONCURRENCY: u16 = 8;
-/// When to look again while something is under way.
+/// When to look again while something is under way that time decides.
 const SOON: Duration = Duration::from_secs(10);
 /// When to look again while all is well.
 const LATER: Duration = Duration::from_secs(300);
+/// How old a look at the children may be.
+const FRESH: Duration = Duration::from_secs(240);
+/// How long a round may take; kube's client waits for an answer for ever.
+const ROUND: Duration = Duration::from_secs(60);
+/// Bytes of a text in a status, where longer ones were refused.
+const SHORT_BYTES: usize = 64;
+/// The longest wait after failures.
+const LONGEST: Duration = Duration::from_secs(300);
 
-/// What every reconciliation shares.
+/// Why a round came to no end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The API server does not answer, or refuses.
+    #[error("{0}")]
+    Api(#[from] kube::Error),
+    /// It takes too long.
+    #[error("the API server did not answer within {} s", ROUND.as_secs())]
+    Slow,
+}
+
+/// The time, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Since some moment, by a clock that only goes forward.
+    pub steady: Duration,
+    /// For people.
+    pub wall: jiff::Timestamp,
+}
+
+/// Tells the time.
+pub type Clock = Box<dyn Fn() -> Now + Send + Sync>;
+
+/// What every round shares.
 pub struct Context {
-    client: Client,
-    settings: Settings,
-    /// Failures in a row, by namespace and name.
-    failures: Mutex<HashMap<String, u32>>,
+    /// The way to the API server.
+    pub client: Client,
+    /// What the operator was told.
+    pub config: OperatorConfig,
+    cluster: String,
+    seen: Arc<dyn Seen>,
+    pub(super) recorder: Recorder,
+    clock: Clock,
+    lives: Mutex<HashMap<Key, Life>>,
+    touched: Mutex<HashSet<Key>>,
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// What is remembered of one pipeline from round to round.
+#[derive(Debug)]
+pub(super) struct Life {
+    uid: String,
+    memory: Memory,
+    around: Option<(Around, i64, Duration)>,
+    failures: u32,
+    /// The status that was written last, and when.
+    pub(super) told: Option<(LogPipelineStatus, Duration)>,
+    pub(super) bucket: Bucket,
+    pub(super) asides: Option<BTreeSet<(String, String)>>,
+    /// Whether the API server refused a status for what it is, so that a shorter one is tried.
+    pub(super) refused: bool,
 }
 
 impl Context {
-    /// A new one.
-    pub fn new(client: Client, settings: Settings) -> Self {
-        Self { client, settings, failures: Mutex::default() }
+    /// A new one. `cluster` is for pipelines that have no other name of their cluster yet.
+    pub fn new(client: Client, config: OperatorConfig, cluster: &str, seen: Arc<dyn Seen>, clock: Clock) -> Self {
+        let reporter = Reporter { controller: "spoolway".to_owned(), instance: std::env::var("POD_NAME").ok() };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            config,
+            cluster: cluster.to_owned(),
+            seen,
+            clock,
+            lives: Mutex::default(),
+            touched: Mutex::default(),
+        }
+    }
+
+    /// The time of the process and of the machine.
+    pub fn clock() -> Clock {
+        let start = std::time::Instant::now();
+        Box::new(move || Now { steady: start.elapsed(), wall: jiff::Timestamp::now() })
+    }
+
+    /// Something around a pipeline changed: the next round looks at all of it.
+    pub fn touch(&self, namespace: &str, name: &str) {
+        lock(&self.touched).insert((namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Forgets a pipeline that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        lock(&self.lives).remove(&key);
+        lock(&self.touched).remove(&key);
     }
 }
 
-/// Runs until SIGTERM or SIGINT; what is under way then is finished.
-pub async fn run(client: Client, settings: Settings) {
-    let ours = watcher::Config::default().labels("app.kubernetes.io/managed-by=spoolway");
-    let resource = log_pipelines();
-    let pipelines = Api::<DynamicObject>::all_with(client.clone(), &resource);
-    Controller::new_with(pipelines, watcher::Config::default(), resource)
-        .owns(Api::<DaemonSet>::all(client.clone()), ours.clone())
-        .owns(Api::<ConfigMap>::all(client.clone()), ours.clone())
-        .owns(Api::<ServiceAccount>::all(client.clone()), ours)
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .shutdown_on_signal()
-        .run(reconcile, again, Arc::new(Context::new(client, settings)))
-        .for_each(|outcome| async {
-            if let Err(error) = outcome {
-                tracing::debug!("{error}");
-            }
-        })
-        .await;
+fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One pipeline's way.
+fn key(object: &DynamicObject) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// One pipeline's round.
 ///
 /// # Errors
 /// The API server does not answer, or refuses.
-pub async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, kube::Error> {
+pub async fn reconcile(object: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Failure> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let client = &context.client;
-    let mut observed = observe(client, &object).await?;
-    let verdict = valid(&observed.document, &context.settings).and_then(|pipeline| free(&observed, pipeline));
-    let mut told = observed.status.clone();
-    if let Ok(pipeline) = &verdict {
-        if told.conditions.is_none() {
-            told = publish(client, &observed, &verdict, &told).await?;
+    let (key, now) = (key(&object), (context.clock)());
+    let uid = object.uid().unwrap_or_default();
+    // One object is never reconciled twice at once, so its life can be taken out meanwhile.
+    let life = lock(&context.lives).remove(&key).filter(|life| life.uid == uid);
+    let mut life = life.unwrap_or_else(|| {
+        let before = observed(&object, Around::default()).status;
+        Life {
+            uid,
+            memory: Memory::from(&before, now.steady),
+            around: None,
+            failures: 0,
+            told: None,
+            bucket: Bucket::default(),
+            asides: None,
+            refused: false,
         }
-        if observed.stranger().is_none() {
-            let wanted = desired(pipeline, &observed.uid, &context.settings);
-            apply(client, &mut observed, &wanted).await?;
-        }
-    }
-    let told = publish(client, &observed, &verdict, &told).await?;
-    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(&object));
-    Ok(Action::requeue(if is_settled(&told) { LATER } else { SOON }))
-}
-
-/// Refuses a pipeline whose children's names are another's. Children of its own former life are only waited for.
-fn free(observed: &Observed, pipeline: LogPipeline) -> Result<LogPipeline, Refusal> {
-    match observed.stranger() {
-        Some(stranger) if !stranger.leftover => {
-            let message = format!(
-                "{} is there already and is not this LogPipeline's; delete it, or give the LogPipeline another name",
-                stranger.what
-            );
-            Err(Refusal { reason: "NameTaken", problems: vec![Problem::new("metadata.name", message)] })
-        }
-        _ => Ok(pipeline),
-    }
-}
-
-/// Writes the status if it says anything new; what it says now.
-async fn publish(
-    client: &Client,
-    observed: &Observed,
-    verdict: &Result<LogPipeline, Refusal>,
-    before: &LogPipelineStatus,
-) -> Result<LogPipelineStatus, kube::Error> {
-    let now = status(&Seen {
-        namespace_and_name: (&observed.namespace, &observed.name),
-        generation: observed.generation,
-        verdict: verdict.as_ref(),
-        daemon_set: observed.daemon_set(),
-        before,
-        now: jiff::Timestamp::now(),
     });
-    if now != *before {
-        let api = Api::<DynamicObject>::namespaced_with(client.clone(), &observed.namespace, &log_pipelines());
-        // With the uid, so that a pipeline that was deleted meanwhile is not made anew.
-        let patch: Value = json!({
-            "apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": observed.name, "uid": observed.uid}, "status": now,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch_status(&observed.name, &params, &Patch::Apply(patch)).await?;
-        tell(observed, before, &now);
+    let round = tokio::time::timeout(ROUND, context.round(&object, &mut life, now)).await;
+    let outcome = round.unwrap_or(Err(Failure::Slow));
+    match &outcome {
+        Ok(_) => life.failures = 0,
+        Err(_) => (life.failures, life.around) = (life.failures.saturating_add(1), None),
     }
-    Ok(now)
+    lock(&context.lives).insert(key, life);
+    outcome
 }
 
-/// A line of log where Ready changed.
-fn tell(observed: &Observed, before: &LogPipelineStatus, now: &LogPipelineStatus) {
-    let of = |status: &LogPipelineStatus| {
-        let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready");
-        ready.map(|c| (c.status, c.reason.clone(), c.message.clone()))
+impl Context {
+    async fn round(&self, object: &DynamicObject, life: &mut Life, now: Now) -> Result<Action, Failure> {
+        let (around, looked) = self.around(object, life, now).await?;
+        let mut observed = observed(object, around);
+        let stranger = observed.stranger();
+        let taken = stranger.as_ref().filter(|stranger| !stranger.leftover).map(|stranger| stranger.what.as_str());
+        let verdict = valid(&observed.document, &self.config, &Place { labels: &observed.around.labels, taken });
+        let (namespace, name) = (observed.namespace.clone(), observed.name.clone());
+        let agents = self.seen.agents(&namespace, &name);
+        let pods = self.seen.pods(&namespace, &name);
+        let before = life.told.as_ref().map_or_else(|| observed.status.clone(), |(told, _)| told.clone());
+        let frozen = self.frozen(&observed, &before, verdict.as_ref().ok(), &agents);
+        let warning = verdict.as_ref().map_or_else(|_| String::new(), |p| warning(p, &observed, &before));
+        let nothing = Facts::default();
+        let mut seen = conditions::Seen {
+            namespace_and_name: (&namespace, &name),
+            generation: observed.generation,
+            verdict: verdict.as_ref(),
+            facts: &nothing,
+            lasting: Lasting::default(),
+            before: &before,
+            warning: &warning,
+        };
+        let mut told = before.clone();
+        if verdict.is_ok() && before.conditions.is_none() {
+            told = first(&seen, now.wall);
+            publish(self, &observed, life, &told, now).await?;
+        }
+        if let (Ok(pipeline), None) = (&verdict, &stranger) {
+            let (uid, report_to) = (observed.uid.clone(), self.seen.report_to());
+            let given = Given { uid: &uid, config: &self.config, frozen: frozen.clone(), report_to };
+            apply(&self.client, &mut observed, &desired(pipeline, &given)).await?;
+        }
+        let prefix = match &verdict {
+            Ok(pipeline) => transactional_id_prefix(pipeline, &frozen.cluster),
+            Err(_) => before.transactional_id_prefix.clone().unwrap_or_default(),
+        };
+        let facts = facts(&name, &wanted(&verdict, &observed), observed.daemon_set(), &agents, &pods);
+        seen.facts = &facts;
+        seen.before = &told;
+        seen.lasting = life.memory.see(observed.generation, &facts, totals(&agents), now.steady);
+        let mut said = status(&seen, &agents, &prefix, now.wall);
+        if life.refused {
+            shorten(&mut said, SHORT_BYTES);
+        }
+        let outcome = publish(self, &observed, life, &said, now).await?;
+        announce(self, &observed, life, &agents).await;
+        life.around = Some((std::mem::take(&mut observed.around), observed.generation, looked));
+        Ok(Action::requeue(next(&said, life, &outcome, &namespace, &name)))
+    }
+
+    /// What is around a pipeline, and when that was seen: the last look, if nothing touched it since.
+    async fn around(
+        &self,
+        object: &DynamicObject,
+        life: &mut Life,
+        now: Now,
+    ) -> Result<(Around, Duration), Failure> {
+        let key = key(object);
+        let touched = lock(&self.touched).remove(&key);
+        let generation = object.metadata.generation.unwrap_or_default();
+        let is_fresh =
+            |of: i64, at: Duration| !touched && of == generation && now.steady.saturating_sub(at) < FRESH;
+        match life.around.take().filter(|(_, of, at)| is_fresh(*of, *at)) {
+            Some((around, _, at)) => Ok((around, at)),
+            None => Ok((look(&self.client, &key.1, &key.0).await?, now.steady)),
+        }
+    }
+
+    /// What does not change any more, or begins to be so now.
+    fn frozen(
+        &self,
+        observed: &Observed,
+        before: &LogPipelineStatus,
+        pipeline: Option<&LogPipeline>,
+        agents: &[super::view::AgentView],
+    ) -> Frozen {
+        let mut frozen = frozen(observed.config_map(), before.transactional_id_prefix.as_deref(), &self.cluster);
+        if let (None, Some(pipeline)) = (&frozen.checkpoint_topic, pipeline) {
+            frozen.checkpoint_topic = pin(pipeline, agents);
+        }
+        frozen
+    }
+}
+
+/// The hash that agents are to run: of a pipeline that is refused, what was wanted before.
+fn wanted(verdict: &Result<LogPipeline, Refusal>, observed: &Observed) -> String {
+    match verdict {
+        Ok(pipeline) => config_hash(pipeline),
+        Err(_) => observed.config_map().and_then(shipped).map(|(_, hash)| hash).unwrap_or_default(),
+    }
+}
+
+/// What to know about an edit that does not change what is begun; said as long as the generation lasts.
+fn warning(pipeline: &LogPipeline, observed: &Observed, before: &LogPipelineStatus) -> String {
+    let said = of(before, "Accepted")
+        .filter(|c| c.observed_generation == Some(observed.generation) && c.status == ConditionStatus::True);
+    if let Some(said) = said {
+        return said.message.clone();
+    }
+    let Some((old, _)) = observed.config_map().and_then(shipped) else {
+        return String::new();
     };
-    if let Some((ready, reason, message)) = of(now).filter(|now| of(before).as_ref() != Some(now)) {
-        tracing::info!(namespace = observed.namespace, name = observed.name, %ready, reason, message, "pipeline");
+    let mut all = Vec::new();
+    if old.kafka().map(|k| &k.topic) != pipeline.kafka().map(|k| &k.topic) {
+        all.push("spec.sink.kafka.topic changed: files already begun finish on the topic they began with");
     }
+    if old.spool_dir().map(|d| &d.path) != pipeline.spool_dir().map(|d| &d.path) {
+        all.push("spec.source.spoolDir.path changed: files in the old directory are no longer shipped, and progress is kept");
+    }
+    all.join("; ")
 }
 
-/// Whether nothing is awaited: what happens next wakes us.
-fn is_settled(status: &LogPipelineStatus) -> bool {
-    let is =
-        |type_: &str, wanted| status.conditions.iter().flatten().any(|c| c.type_ == type_ && c.status == wanted);
-    is("Ready", ConditionStatus::True) && is("AgentsReady", ConditionStatus::True)
-}
-
-fn key(object: &DynamicObject) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+/// When to look again.
+fn next(said: &LogPipelineStatus, life: &Life, outcome: &Outcome, namespace: &str, name: &str) -> Duration {
+    let under_way = of(said, "Ready").is_some_and(|ready| ready.status == ConditionStatus::Unknown);
+    let wait = if under_way || life.memory.is_waiting() { SOON } else { LATER };
+    let wait = jittered(wait, namespace, name, 0);
+    match outcome {
+        Outcome::Later(when) => wait.min(*when),
+        _ => wait,
+    }
 }
 
 /// When to try again after a failure.
-fn again(object: Arc<DynamicObject>, error: &kube::Error, context: Arc<Context>) -> Action {
-    let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = failures.entry(key(&object)).or_insert(0);
-    let wait = Duration::from_secs((1_u64 << (*count).min(9)).min(300));
-    *count += 1;
-    tracing::warn!(pipeline = key(&object), "failed, again in {} s: {error}", wait.as_secs());
+pub fn again(object: Arc<DynamicObject>, error: &Failure, context: Arc<Context>) -> Action {
+    let (namespace, name) = key(&object);
+    let failures = lock(&context.lives).get(&key(&object)).map_or(1, |life| life.failures).max(1);
+    let wait = jittered(back_off(failures), &namespace, &name, failures);
+    tracing::warn!(namespace, name, "failed, again in {} s: {error}", wait.as_secs());
     Action::requeue(wait)
+}
+
+/// 1 s after the first failure, doubling.
+fn back_off(failures: u32) -> Duration {
+    Duration::from_secs(1_u64 << failures.saturating_sub(1).min(9)).min(LONGEST)
+}
+
+/// Up to a fifth more: what failed together need not come again together.
+fn jittered(wait: Duration, namespace: &str, name: &str, turn: u32) -> Duration {
+    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(format!("{namespace}/{name}").as_bytes(), u64::from(turn));
+    wait + wait.mul_f64(f64::from((hash % 1000) as u32) / 5000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_waited_out_longer_and_longer_and_not_by_all_at_once() {
+        let waits: Vec<u64> = (1..=11).map(|failures| back_off(failures).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        let waits: HashSet<Duration> =
+            (0..100).map(|n| jittered(Duration::from_secs(10), "shop", &format!("p{n}"), 1)).collect();
+        assert!(waits.len() > 50, "{waits:?}");
+        assert!(waits.iter().all(|wait| (10.0..=12.0).contains(&wait.as_secs_f64())), "{waits:?}");
+    }
 }

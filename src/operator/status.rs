@@ -1,202 +1,225 @@
-//! What a LogPipeline's status says, from what was judged and what its DaemonSet counts.
+//! What a LogPipeline's status says: conditions, numbers, the agents that fare worst.
 //!
-//! Pure; `now` is an argument. Agents do not report yet: what only they could know is left out, not guessed. No message holds
-//! a counter or a time, since each difference is a write.
+//! Pure; `now` is an argument. At most 8 KiB, whatever agents say. Whether a difference is worth a write is [`difference`]'s to say.
 
-use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
-use super::valid::Refusal;
-use crate::pipeline::LogPipeline;
-use crate::pipeline::status::{Agents, Condition, ConditionStatus, LogPipelineStatus, Summary};
+use super::conditions::{self, Say, Seen, cut, word};
+use super::memory::of;
+use super::numbers::{backlog, rounded, sluggish, summary, throughput};
+use super::view::AgentView;
+use crate::pipeline::status::{Agents, Condition, ConditionStatus, LogPipelineStatus, WorstAgent};
 
 use ConditionStatus::{False, True, Unknown};
 
-/// How long agents may be unavailable before the pipeline is not ready.
-const UNAVAILABLE_SECONDS: i64 = 120;
-/// How long a rollout may take without an end before it counts as stuck.
-const ROLLOUT_SECONDS: i64 = 300;
-/// Characters of a condition's message.
-const MESSAGE_CHARS: usize = 1024;
+/// Bytes of a status as JSON.
+pub const STATUS_BYTES: usize = 8192;
+/// Agents that are named.
+const WORST: usize = 5;
+/// Bytes of an agent's name, and of what it says.
+const AGENT_BYTES: usize = 256;
 
-/// What a status is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
-    /// The namespace and name of the pipeline.
-    pub namespace_and_name: (&'a str, &'a str),
-    /// The generation of its spec.
-    pub generation: i64,
-    /// What `valid` said of it.
-    pub verdict: Result<&'a LogPipeline, &'a Refusal>,
-    /// Its DaemonSet, if there is one.
-    pub daemon_set: Option<&'a Value>,
-    /// The status so far.
-    pub before: &'a LogPipelineStatus,
-    /// Now.
-    pub now: jiff::Timestamp,
-}
-
-/// The counts of a DaemonSet.
-#[derive(Debug, Clone, Copy)]
-struct Counts {
-    desired: i64,
-    ready: i64,
-    updated: i64,
-    /// Whether they are about its newest template.
-    current: bool,
-}
-
-/// What one condition says.
-struct Say {
-    status: ConditionStatus,
-    reason: &'static str,
-    message: String,
-}
-
-fn say(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Say {
-    Say { status, reason, message: message.into() }
-}
-
-/// The status.
-pub fn status(seen: &Seen<'_>) -> LogPipelineStatus {
-    let counts = seen.daemon_set.map(counts);
-    let accepted = accepted(seen.verdict);
-    let agents_ready = agents_ready(seen, counts);
-    let ready = ready(seen, counts, &accepted, &agents_ready);
-    let mut conditions = vec![];
-    let mut add = |type_: &str, said: &Say| conditions.push(condition(seen, type_, said));
-    add("Accepted", &accepted);
-    add("AgentsReady", &agents_ready);
-    add("Ready", &ready);
-    if ready.status == Unknown {
-        add("Reconciling", &Say { status: True, reason: ready.reason, message: ready.message.clone() });
-    }
-    if accepted.status == False || ready.reason == "RolloutStuck" {
-        add("Stalled", &Say { status: True, reason: ready.reason, message: ready.message.clone() });
-    }
-    LogPipelineStatus {
+/// The status. `prefix` is what the agents' transactional ids begin with.
+pub fn status(seen: &Seen<'_>, agents: &[AgentView], prefix: &str, now: jiff::Timestamp) -> LogPipelineStatus {
+    let before = seen.before;
+    let heard = !seen.lasting.warming && !agents.is_empty();
+    let rates = if heard { Some(throughput(agents, before.throughput)) } else { before.throughput };
+    let waits = if heard { Some(backlog(agents, before.backlog)) } else { before.backlog };
+    let facts = seen.facts;
+    let counted = facts.counts.map(|counts| Agents {
+        desired: counts.desired,
+        ready: counts.ready,
+        updated: facts.acked,
+        reporting: facts.reporting,
+        failing: facts.failing,
+    });
+    let worst = if seen.lasting.warming { before.worst_agents.clone() } else { Some(worst(agents, before)) };
+    let mut status = LogPipelineStatus {
         observed_generation: Some(seen.generation),
-        conditions: Some(conditions),
+        conditions: Some(conditions(seen, now)),
         // A bad edit leaves the agents alone, and so what they promise.
         guarantee: match seen.verdict {
             Ok(pipeline) => Some(pipeline.delivery().guarantee()),
-            Err(_) => seen.before.guarantee.filter(|_| counts.is_some()),
+            Err(_) => before.guarantee.filter(|_| counted.is_some()),
         },
-        agents: counts.map(|c| Agents {
-            desired: c.desired,
-            ready: c.ready,
-            updated: c.updated,
-            reporting: 0,
-            failing: 0,
-        }),
-        summary: counts.map(|c| Summary { agents: format!("{}/{}", c.ready, c.desired), ..Summary::default() }),
+        transactional_id_prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
+        agents: counted,
+        throughput: rates,
+        backlog: waits,
+        totals: if heard { Some(seen.lasting.totals) } else { before.totals },
+        worst_agents: worst.filter(|worst| !worst.is_empty()),
+        summary: facts.counts.map(|counts| summary(counts.ready, counts.desired, rates, waits)),
+    };
+    fit(&mut status);
+    status
+}
+
+/// The first status of a generation: nothing is known but whether it is accepted. A tool that looks now sees that it is not done.
+pub fn first(seen: &Seen<'_>, now: jiff::Timestamp) -> LogPipelineStatus {
+    let wait = Say { status: Unknown, reason: "RollingOut".into(), message: "agents are being started".into() };
+    let under_way = Say { status: True, ..wait.clone() };
+    let said = [("Accepted", &conditions::accepted(seen)), ("Ready", &wait), ("Reconciling", &under_way)];
+    LogPipelineStatus {
+        observed_generation: Some(seen.generation),
+        conditions: Some(said.iter().map(|(type_, said)| condition(seen, type_, said, now)).collect()),
         ..LogPipelineStatus::default()
     }
 }
 
-fn counts(daemon_set: &Value) -> Counts {
-    let number = |name: &str| daemon_set["status"][name].as_i64().unwrap_or(0);
-    let generation = daemon_set["metadata"]["generation"].as_i64().unwrap_or(0);
-    Counts {
-        desired: number("desiredNumberScheduled"),
-        ready: number("numberReady"),
-        updated: number("updatedNumberScheduled"),
-        current: generation > 0 && number("observedGeneration") >= generation,
-    }
-}
-
-fn accepted(verdict: Result<&LogPipeline, &Refusal>) -> Say {
-    match verdict {
-        Ok(_) => say(True, "Valid", ""),
-        Err(refusal) => say(False, refusal.reason, all_of(refusal)),
-    }
-}
-
-/// All problems, as many as fit.
-fn all_of(refusal: &Refusal) -> String {
-    let mut text = String::new();
-    for (index, problem) in refusal.problems.iter().enumerate() {
-        let line = format!("{}{problem}", if index == 0 { "" } else { "; " });
-        let left = refusal.problems.len() - index;
-        if text.chars().count() + line.chars().count() > MESSAGE_CHARS - 100 {
-            let cut: String = line.chars().take(if index == 0 { MESSAGE_CHARS - 100 } else { 0 }).collect();
-            return format!("{text}{cut} … and {left} more; spoolway validate -f FILE shows all");
-        }
-        text.push_str(&line);
-    }
-    text
-}
-
-fn is_rolling(counts: Option<Counts>) -> bool {
-    counts.is_none_or(|c| !c.current || c.updated < c.desired)
-}
-
-fn agents_ready(seen: &Seen<'_>, counts: Option<Counts>) -> Say {
-    let (namespace, name) = seen.namespace_and_name;
-    let which = format!("kubectl get pods -n {namespace} -l {}={name}", super::desired::AGENT_OF);
-    match counts {
-        None if seen.verdict.is_err() => say(False, "AgentsUnavailable", "there are no agents"),
-        None => say(Unknown, "RollingOut", "agents are being started"),
-        Some(c) if !c.current => say(Unknown, "RollingOut", "agents are being started"),
-        Some(c) if c.desired == 0 => say(True, "NoMatchingNodes", "no node matches spec.placement.daemonSet"),
-        Some(c) if c.ready >= c.desired => say(True, "AllReady", ""),
-        Some(c) if c.updated < c.desired => {
-            say(Unknown, "RollingOut", format!("agents are being restarted with the new configuration: {which}"))
-        }
-        Some(_) => say(False, "AgentsUnavailable", format!("some agents are not ready: {which}")),
-    }
-}
-
-/// The first that matches.
-fn ready(seen: &Seen<'_>, counts: Option<Counts>, accepted: &Say, agents: &Say) -> Say {
-    if accepted.status == False {
-        return say(False, accepted.reason, accepted.message.clone());
-    }
-    let before = find(seen.before, "Ready");
-    if is_rolling(counts) {
-        let stuck = before
-            .is_some_and(|c| c.reason == "RolloutStuck" && c.observed_generation == Some(seen.generation))
-            || lasts(seen, "Ready", Unknown, ROLLOUT_SECONDS);
-        return if stuck {
-            say(False, "RolloutStuck", format!("the rollout does not come to an end: {}", agents.message))
-        } else {
-            say(Unknown, "RollingOut", agents.message.clone())
-        };
-    }
-    let Some(c) = counts.filter(|c| c.desired > 0) else {
-        return say(True, "NothingToRun", agents.message.clone());
+fn conditions(seen: &Seen<'_>, now: jiff::Timestamp) -> Vec<Condition> {
+    let accepted = conditions::accepted(seen);
+    let agents = conditions::agents_ready(seen);
+    let flow = conditions::flow_healthy(seen);
+    let ready = conditions::ready(seen, &accepted, &agents, &flow);
+    let kept = |type_: &str| of(seen.before, type_).cloned();
+    // Reports are still coming in after the operator's start: what they decide stays as it was for this generation.
+    let early = |type_: &str| {
+        kept(type_).filter(|c| seen.lasting.warming && c.observed_generation == Some(seen.generation))
     };
-    if c.ready * 10 >= c.desired * 9 {
-        let reason = if c.ready >= c.desired { "AllReady" } else { "MostReady" };
-        return say(True, reason, agents.message.clone());
+    let is_accepted = accepted.status == True;
+    let make = |type_: &str, said: &Say| condition(seen, type_, said, now);
+    let mut all = vec![make("Accepted", &accepted)];
+    let applied = conditions::config_applied(seen).map(|said| make("ConfigApplied", &said));
+    // Of a generation that is not accepted nothing is applied: what was said of the last good one still holds.
+    all.extend(early("ConfigApplied").or(applied).or_else(|| kept("ConfigApplied").filter(|_| !is_accepted)));
+    all.push(make("AgentsReady", &agents));
+    all.push(early("FlowHealthy").unwrap_or_else(|| make("FlowHealthy", &flow)));
+    let ready = early("Ready").filter(|_| is_accepted).unwrap_or_else(|| make("Ready", &ready));
+    let also = Say { status: True, reason: ready.reason.clone(), message: ready.message.clone() };
+    if ready.status == Unknown {
+        all.push(make("Reconciling", &also));
     }
-    // It takes two minutes to lose Ready; who did not have it gets it when the agents are ready.
-    let was = before.map_or(Unknown, |c| c.status);
-    let over = lasts(seen, "AgentsReady", False, UNAVAILABLE_SECONDS);
-    say(if over { False } else { was }, "AgentsUnavailable", agents.message.clone())
+    if !is_accepted || (ready.status == False && ready.reason == "RolloutStuck") {
+        all.push(make("Stalled", &also));
+    }
+    all.insert(all.len().min(4), ready);
+    all
 }
 
-fn find<'a>(status: &'a LogPipelineStatus, type_: &str) -> Option<&'a Condition> {
-    status.conditions.iter().flatten().find(|c| c.type_ == type_)
-}
-
-/// Whether a condition has had this status for so long.
-fn lasts(seen: &Seen<'_>, type_: &str, status: ConditionStatus, seconds: i64) -> bool {
-    let since = find(seen.before, type_).filter(|c| c.status == status);
-    let since = since.and_then(|c| c.last_transition_time.parse::<jiff::Timestamp>().ok());
-    since.is_some_and(|since| seen.now.as_second() - since.as_second() >= seconds)
-}
-
-fn condition(seen: &Seen<'_>, type_: &str, said: &Say) -> Condition {
-    let same = find(seen.before, type_).filter(|c| c.status == said.status);
+fn condition(seen: &Seen<'_>, type_: &str, said: &Say, now: jiff::Timestamp) -> Condition {
+    let same = of(seen.before, type_).filter(|c| c.status == said.status);
     Condition {
         type_: type_.to_owned(),
         status: said.status,
-        reason: said.reason.to_owned(),
+        reason: said.reason.clone(),
         message: said.message.clone(),
         observed_generation: Some(seen.generation),
-        last_transition_time: same.map_or_else(
-            || seen.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            |c| c.last_transition_time.clone(),
-        ),
+        last_transition_time: same
+            .map_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), |c| c.last_transition_time.clone()),
     }
+}
+
+/// The agents that fare worst: who is silent, then who cannot flow, then who has files set aside; among those by name, so that
+/// the list does not move with every report.
+fn worst(agents: &[AgentView], before: &LogPipelineStatus) -> Vec<WorstAgent> {
+    let is_bad = |a: &&AgentView| {
+        a.lost || !a.report.flowing || a.report.totals.set_aside > 0 || !a.report.config_problem.is_empty()
+    };
+    let mut bad: Vec<&AgentView> = agents.iter().filter(is_bad).collect();
+    bad.sort_by_key(|a| {
+        (Reverse(a.lost), a.report.flowing, Reverse(!a.report.config_problem.is_empty()), &a.agent)
+    });
+    let mut named = BTreeSet::new();
+    bad.retain(|agent| named.insert(&agent.agent));
+    let shown = |agent: &str| before.worst_agents.iter().flatten().find(|worst| worst.agent == agent);
+    bad.iter()
+        .take(WORST)
+        .map(|agent| {
+            let name = cut(&agent.agent, AGENT_BYTES);
+            let waits = i64::try_from(agent.report.backlog.bytes).unwrap_or(i64::MAX);
+            let (reason, message) = why(agent);
+            WorstAgent {
+                backlog_bytes: shown(&name)
+                    .map_or_else(|| rounded(waits), |s| sluggish(waits, Some(s.backlog_bytes))),
+                agent: name,
+                reason,
+                message: cut(&message, AGENT_BYTES),
+                set_aside: i64::try_from(agent.report.totals.set_aside).unwrap_or(i64::MAX),
+            }
+        })
+        .collect()
+}
+
+fn why(agent: &AgentView) -> (String, String) {
+    let report = &agent.report;
+    if agent.lost {
+        return ("ReportsMissing".to_owned(), "it does not report any more".to_owned());
+    }
+    if !report.flowing {
+        return (word(report.reason), report.message.clone());
+    }
+    if !report.config_problem.is_empty() {
+        return ("AgentRejected".to_owned(), report.config_problem.clone());
+    }
+    let first = report.set_aside.first();
+    let message = first.map_or_else(String::new, |f| format!("{}: {}: {}", f.file, f.reason, f.message));
+    ("FilesSetAside".to_owned(), message)
+}
+
+/// Shortens texts until the whole fits.
+fn fit(status: &mut LogPipelineStatus) {
+    for max in [512, 256, 128, 64, 16] {
+        if size(status) <= STATUS_BYTES {
+            return;
+        }
+        shorten(status, max);
+    }
+}
+
+/// Makes every text no longer than `max` bytes.
+pub fn shorten(status: &mut LogPipelineStatus, max: usize) {
+    let short = |text: &mut String| {
+        if text.len() > max {
+            let end = (0..=max - 3).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            *text = format!("{}…", &text[..end]);
+        }
+    };
+    status.conditions.iter_mut().flatten().for_each(|condition| short(&mut condition.message));
+    status.worst_agents.iter_mut().flatten().for_each(|agent| short(&mut agent.message));
+}
+
+/// Bytes of a status as JSON.
+pub fn size(status: &LogPipelineStatus) -> usize {
+    serde_json::to_string(status).map_or(0, |text| text.len())
+}
+
+/// What a status says that another did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// Nothing worth a write: totals and ages ride along with other writes.
+    Nothing,
+    /// Shown numbers or texts: worth a write now and then.
+    Numbers,
+    /// A condition: worth a write at once.
+    Conditions,
+}
+
+/// What `now` says that `before` did not.
+pub fn difference(before: &LogPipelineStatus, now: &LogPipelineStatus) -> Difference {
+    type Said = (String, ConditionStatus, String, Option<i64>);
+    let said = |status: &LogPipelineStatus| -> Vec<Said> {
+        let all = status.conditions.iter().flatten();
+        all.map(|c| (c.type_.clone(), c.status, steady(&c.reason).to_owned(), c.observed_generation)).collect()
+    };
+    if said(before) != said(now)
+        || before.observed_generation != now.observed_generation
+        || before.guarantee != now.guarantee
+        || before.transactional_id_prefix != now.transactional_id_prefix
+    {
+        return Difference::Conditions;
+    }
+    let still = |status: &LogPipelineStatus| {
+        let mut still = status.clone();
+        still.totals = still.totals.map(|_| before.totals.unwrap_or_default());
+        still.backlog = still.backlog.map(|b| crate::pipeline::status::Backlog { oldest_seconds: 0, ..b });
+        still.summary = still.summary.map(|s| crate::pipeline::status::Summary { oldest: String::new(), ..s });
+        still
+    };
+    if still(before) == still(now) { Difference::Nothing } else { Difference::Numbers }
+}
+
+/// Pauses between files are no transitions.
+fn steady(reason: &str) -> &str {
+    if reason == "Idle" { "Flowing" } else { reason }
 }

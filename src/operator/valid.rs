@@ -1,12 +1,18 @@
 //! Whether a LogPipeline can be run here, or everything that is wrong with it.
 //!
-//! Pure. On top of what the CRD's rules say: what this version cannot do, and the host path that the namespace may read.
+//! Pure. What the CRD's rules say is said again, for those who were created before a rule was; on top of it: what this version
+//! cannot do, the host paths that the namespace may read, what the namespace's Pod Security forbids, and names that are taken.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::desired::Settings;
+use super::config::OperatorConfig;
 use crate::pipeline::problem::quoted;
 use crate::pipeline::{Judge, LogPipeline, Problem, shape, unavailable, validate};
+
+/// The label by which a namespace says what its pods may do.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 /// Why a LogPipeline is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,75 +23,95 @@ pub struct Refusal {
     pub problems: Vec<Problem>,
 }
 
+/// Where a LogPipeline is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The labels of its namespace.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Kind and name of an object that has a child's name and is somebody else's.
+    pub taken: Option<&'a str>,
+}
+
 /// The pipeline in `document`.
 ///
 /// # Errors
 /// It cannot be run: all problems at once.
-pub fn valid(document: &Value, settings: &Settings) -> Result<LogPipeline, Refusal> {
+pub fn valid(document: &Value, config: &OperatorConfig, place: &Place<'_>) -> Result<LogPipeline, Refusal> {
     let pipeline = shape::read(document).map_err(|problems| Refusal { reason: "InvalidSpec", problems })?;
-    let mut problems = validate(&pipeline, Judge::Cluster);
-    problems.extend(unavailable(&pipeline));
-    problems.extend(not_yet(&pipeline));
-    let outside = outside(&pipeline, settings);
-    let reason = if outside.is_some() { "HostPathNotAllowed" } else { "InvalidSpec" };
-    problems.extend(outside);
-    if problems.is_empty() { Ok(pipeline) } else { Err(Refusal { reason, problems }) }
+    let mut unsupported = unavailable(&pipeline);
+    unsupported.extend(not_yet(&pipeline));
+    // The worst first.
+    let found = [
+        ("HostPathNotAllowed", outside(&pipeline, config).into_iter().collect()),
+        ("NamespaceForbidsHostPath", forbidden(&pipeline, place).into_iter().collect()),
+        ("NameTaken", taken(place).into_iter().collect()),
+        ("UnsupportedCombination", unsupported),
+        ("InvalidSpec", validate(&pipeline, Judge::Cluster)),
+    ];
+    let reason = found.iter().find(|(_, problems)| !problems.is_empty()).map(|(reason, _)| *reason);
+    match reason {
+        None => Ok(pipeline),
+        Some(reason) => Err(Refusal { reason, problems: found.into_iter().flat_map(|(_, all)| all).collect() }),
+    }
 }
 
 /// What only a cluster could be asked for, and this version does not do.
 fn not_yet(pipeline: &LogPipeline) -> Vec<Problem> {
     let placement = pipeline.spec.placement.clone().unwrap_or_default();
     let asked = [
-        (
-            pipeline.spec.suspend == Some(true),
-            "spec.suspend",
-            "leave it out; to stop shipping, delete the LogPipeline: its progress stays in Kafka",
-        ),
-        (placement.sidecar.is_some(), "spec.placement.sidecar", "use daemonSet"),
-        (placement.stateful_set.is_some(), "spec.placement.statefulSet", "use daemonSet"),
+        (placement.sidecar.is_some(), "spec.placement.sidecar"),
+        (placement.stateful_set.is_some(), "spec.placement.statefulSet"),
     ];
-    let asked = asked.into_iter().filter(|(asks, ..)| *asks);
-    asked
-        .map(|(_, path, instead)| Problem::new(path, format!("not available in this version; {instead}")))
-        .collect()
+    let asked = asked.into_iter().filter(|(asks, _)| *asks);
+    asked.map(|(_, path)| Problem::new(path, "not available in this version; use daemonSet")).collect()
 }
 
-/// A path that is not beneath the namespace's root, by whole components.
-fn outside(pipeline: &LogPipeline, settings: &Settings) -> Option<Problem> {
-    let path = &pipeline.spool_dir()?.path;
-    let root = settings.root_of(pipeline.namespace());
-    if is_beneath(path, &root) {
+/// The host path, where agents are on nodes.
+fn host_path(pipeline: &LogPipeline) -> Option<&str> {
+    let placement = pipeline.spec.placement.as_ref();
+    let on_nodes = placement.is_none_or(|p| p.daemon_set.is_some());
+    pipeline.spool_dir().filter(|_| on_nodes).map(|dir| dir.path.as_str())
+}
+
+/// A path that is not beneath an allowed root of the namespace, by whole components.
+fn outside(pipeline: &LogPipeline, config: &OperatorConfig) -> Option<Problem> {
+    let path = host_path(pipeline)?;
+    let namespace = pipeline.namespace();
+    if config.host_paths.root_of(namespace, path).is_some() {
         return None;
     }
-    let message = format!(
-        "{} is not beneath {}, which is all that agents of this namespace may read; use a directory there",
-        quoted(path),
-        quoted(&root)
-    );
-    Some(Problem::new("spec.source.spoolDir.path", message))
-}
-
-fn is_beneath(path: &str, root: &str) -> bool {
-    let parts = |text: &str| -> Vec<String> {
-        text.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+    let at = "spec.source.spoolDir.path";
+    let roots: Vec<String> = config.host_paths.roots(namespace).iter().map(|root| quoted(root)).collect();
+    let message = if roots.is_empty() {
+        format!(
+            "{} cannot be read from here: the namespace {namespace} may read no host path; the chart's hostPaths.allowed can allow one",
+            quoted(path)
+        )
+    } else {
+        format!(
+            "{} is not beneath {}, which is all that the namespace {namespace} may read; use a directory there, or let the chart's hostPaths.allowed name it",
+            quoted(path),
+            roots.join(" or ")
+        )
     };
-    let (path, root) = (parts(path), parts(root));
-    path.starts_with(&root) && !path.iter().any(|part| part == "..")
+    Some(Problem::new(at, message))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::is_beneath;
+/// A namespace whose Pod Security level admits no host path.
+fn forbidden(pipeline: &LogPipeline, place: &Place<'_>) -> Option<Problem> {
+    host_path(pipeline)?;
+    let level = place.labels.get(ENFORCE).filter(|level| ["baseline", "restricted"].contains(&level.as_str()))?;
+    let namespace = pipeline.namespace();
+    let message = format!(
+        "the namespace {namespace} admits no pod with a host path (Pod Security level {level}); run: kubectl label --overwrite namespace {namespace} {ENFORCE}=privileged"
+    );
+    Some(Problem::new("metadata.namespace", message))
+}
 
-    #[test]
-    fn a_path_is_beneath_a_root_by_whole_components() {
-        for path in
-            ["/var/spool/spoolway/shop", "/var/spool/spoolway/shop/web", "//var/./spool/spoolway/shop//web/"]
-        {
-            assert!(is_beneath(path, "/var/spool/spoolway/shop"), "{path}");
-        }
-        for path in ["/var/spool/spoolway/shop2", "/var/spool/spoolway", "/", "/var/spool/spoolway/shop/../bank"] {
-            assert!(!is_beneath(path, "/var/spool/spoolway/shop"), "{path}");
-        }
-    }
+fn taken(place: &Place<'_>) -> Option<Problem> {
+    let message = format!(
+        "{} is there already and is not this LogPipeline's; delete it, or give the LogPipeline another name",
+        place.taken?
+    );
+    Some(Problem::new("metadata.name", message))
 }

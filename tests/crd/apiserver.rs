@@ -45,7 +45,7 @@ impl Cluster {
             return None;
         };
         let file = format!("{}/crds/logpipelines.yaml", env!("CARGO_MANIFEST_DIR"));
-        let roles = format!("{}/deploy/roles.yaml", env!("CARGO_MANIFEST_DIR"));
+        let roles = format!("{}/charts/spoolway/files/roles.yaml", env!("CARGO_MANIFEST_DIR"));
         let applied = kubectl(&config, &["apply", "-f", &file, "-f", &roles]);
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
         let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/logpipelines.spoolway.dev"];

@@ -1,20 +1,27 @@
 //! What the samples are made into, as a person would have written it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use spoolway::operator::desired::desired;
-use spoolway::operator::valid::valid;
+use spoolway::operator::config::OperatorConfig;
+use spoolway::operator::desired::{Given, desired, frozen};
+use spoolway::operator::valid::{Place, valid};
+use spoolway::pipeline::pod::ReportTo;
 use spoolway::yaml;
 
-use super::api_server::settings;
+use super::cluster::config;
 
 /// The manifests of every pipeline of a text, or why there are none.
-fn page(text: &str) -> String {
+fn page(text: &str, config: &OperatorConfig) -> String {
     let mut page = String::new();
+    let report_to =
+        ReportTo { url: "https://spoolway-report.ops.svc:443/v1/reports".into(), ca: "-----BEGIN\n".into() };
     for document in yaml::documents(text) {
-        match valid(&document.value, &settings()) {
+        match valid(&document.value, config, &Place { labels: &BTreeMap::new(), taken: None }) {
             Ok(pipeline) => {
-                for child in desired(&pipeline, "uid-1", &settings()) {
+                let report_to = Some(report_to.clone());
+                let given = Given { uid: "uid-1", config, frozen: frozen(None, None, "blue"), report_to };
+                for child in desired(&pipeline, &given).into_iter().flatten() {
                     write!(page, "---\n{}", yaml::write(&child)).unwrap();
                 }
             }
@@ -29,21 +36,36 @@ fn page(text: &str) -> String {
 
 #[test]
 fn the_sample_for_a_cluster() {
-    insta::assert_snapshot!(page(include_str!("../../deploy/samples/web-access.yaml")));
+    insta::assert_snapshot!(page(include_str!("../../deploy/samples/web-access.yaml"), &config()));
 }
 
 #[test]
 fn a_path_that_the_namespace_may_not_read() {
-    insta::assert_snapshot!(page(include_str!("../../deploy/samples/seed.yaml")));
+    insta::assert_snapshot!(page(include_str!("../../deploy/samples/seed.yaml"), &config()));
+}
+
+/// Agents of a release are not restarted by the next one, unless their pod must change: the hash is part of the contract.
+#[test]
+fn the_shape_of_a_pod_is_the_same_in_every_release() {
+    let page = page(include_str!("../../deploy/samples/web-access.yaml"), &config());
+    let shape = page.lines().skip_while(|line| !line.ends_with("- --shape")).nth(1).unwrap();
+    insta::assert_snapshot!(shape.trim());
 }
 
 #[test]
-fn everything_that_a_placement_and_a_sink_can_ask_for() {
+fn everything_that_a_placement_a_sink_and_an_operator_can_ask_for() {
+    let config = OperatorConfig {
+        image_pull_policy: Some("Always".into()),
+        image_pull_secrets: vec!["registry".into()],
+        network_policy: true,
+        ..config()
+    };
     insta::assert_snapshot!(page(
         "apiVersion: spoolway.dev/v1alpha1
 kind: LogPipeline
 metadata: {name: all, namespace: shop}
 spec:
+  suspend: true
   source: {spoolDir: {path: /var/spool/spoolway/shop}}
   sink:
     kafka:
@@ -60,6 +82,7 @@ spec:
       resources: {requests: {cpu: 100m, memory: 64Mi}, limits: {memory: 1}}
       runAsUser: 1000
       runAsGroup: 1001
-"
+",
+        &config
     ));
 }

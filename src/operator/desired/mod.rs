@@ -1,11 +1,13 @@
-//! What a LogPipeline is made into: a ConfigMap, a ServiceAccount and a DaemonSet.
+//! What a LogPipeline is made into: a ConfigMap, a ServiceAccount, a DaemonSet, and where it is asked for a NetworkPolicy.
 //!
 //! Pure and infallible: whatever could be wrong was said by `valid` before. Only fields that we mean are set, since each is
 //! a claim under server-side apply. Each child carries the hash of its own manifest, so that a field which is no longer
-//! wanted makes a difference too.
+//! wanted makes a difference too. What must not change once it was, is read back from the ConfigMap that is there ([`frozen`]).
 
 mod config_map;
 mod daemon_set;
+mod network_policy;
+mod pod;
 mod service_account;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
+pub use config_map::{Frozen, frozen, pin, shipped};
+
+use super::config::OperatorConfig;
+use crate::pipeline::pod::ReportTo;
 use crate::pipeline::{API_VERSION, KIND, LogPipeline};
 
 /// The label of agents' pods; its value is the pipeline.
@@ -21,22 +27,27 @@ pub const AGENT_OF: &str = "spoolway.dev/agent-of";
 pub const CONFIG_HASH: &str = "spoolway.dev/config-hash";
 /// The annotation that holds the hash of a child's manifest.
 pub const MANIFEST_HASH: &str = "spoolway.dev/manifest-hash";
+/// Kinds of children.
+pub const CHILDREN: usize = 4;
 
-/// What the operator was started with.
+/// What children are made of, beside the pipeline.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The image of the agents.
-    pub image: String,
-    /// Keeps clusters that share a Kafka apart.
-    pub cluster: String,
-    /// The host path beneath which a namespace's spool directories lie; `{namespace}` stands for its name.
-    pub spool_root: String,
+pub struct Given<'a> {
+    /// The uid of the LogPipeline.
+    pub uid: &'a str,
+    /// What the operator was told.
+    pub config: &'a OperatorConfig,
+    /// What does not change any more.
+    pub frozen: Frozen,
+    /// Where reports go.
+    pub report_to: Option<ReportTo>,
 }
 
-impl Settings {
-    /// The host path beneath which the spool directories of `namespace` lie.
-    pub fn root_of(&self, namespace: &str) -> String {
-        self.spool_root.replace("{namespace}", namespace)
+impl Given<'_> {
+    /// The host path that the pipeline's agents mount.
+    fn root(&self, pipeline: &LogPipeline) -> String {
+        let path = pipeline.spool_dir().map_or("", |dir| &dir.path);
+        self.config.host_paths.root_of(pipeline.namespace(), path).unwrap_or_default()
     }
 }
 
@@ -45,13 +56,19 @@ pub fn child_name(pipeline: &str) -> String {
     format!("{pipeline}-spoolway")
 }
 
-/// The children of the pipeline whose uid is `uid`, in the order in which they are applied.
-pub fn desired(pipeline: &LogPipeline, uid: &str, settings: &Settings) -> [Value; 3] {
-    let meta = metadata(pipeline, uid);
+/// What the transactional ids of a pipeline's agents begin with.
+pub fn transactional_id_prefix(pipeline: &LogPipeline, cluster: &str) -> String {
+    format!("spoolway/{cluster}/{}/{}/", pipeline.namespace(), pipeline.metadata.name)
+}
+
+/// The children, in the order in which they are applied; none where one is not wanted.
+pub fn desired(pipeline: &LogPipeline, given: &Given<'_>) -> [Option<Value>; CHILDREN] {
+    let meta = metadata(pipeline, given.uid);
     [
-        sealed(&config_map::config_map(pipeline, meta.clone())),
-        sealed(&service_account::service_account(meta.clone())),
-        sealed(&daemon_set::daemon_set(pipeline, meta, settings)),
+        Some(sealed(&config_map::config_map(pipeline, meta.clone(), given))),
+        Some(sealed(&service_account::service_account(meta.clone()))),
+        Some(sealed(&daemon_set::daemon_set(pipeline, meta.clone(), given))),
+        given.config.network_policy.then(|| sealed(&network_policy::network_policy(pipeline, meta))),
     ]
 }
 
@@ -60,6 +77,8 @@ fn metadata(pipeline: &LogPipeline, uid: &str) -> ObjectMeta {
         name: Some(child_name(&pipeline.metadata.name)),
         namespace: Some(pipeline.namespace().to_owned()),
         labels: Some(labels(&pipeline.metadata.name)),
+        // Nobody tracks them: Argo CD need not look at the application again whenever one changes.
+        annotations: Some(text_map(&[("argocd.argoproj.io/ignore-resource-updates", "true")])),
         owner_references: Some(vec![OwnerReference {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
@@ -78,6 +97,7 @@ fn labels(pipeline: &str) -> BTreeMap<String, String> {
         ("app.kubernetes.io/component", "agent"),
         ("app.kubernetes.io/instance", pipeline),
         ("app.kubernetes.io/managed-by", "spoolway"),
+        ("app.kubernetes.io/part-of", "spoolway"),
     ])
 }
 
@@ -85,10 +105,15 @@ fn text_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+/// The hash of anything's text.
+fn hash_of<T: serde::Serialize>(what: &T) -> String {
+    let text = serde_json::to_string(what).unwrap_or_default();
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
 /// The manifest, and in it its own hash.
 fn sealed<T: serde::Serialize>(child: &T) -> Value {
     let mut child = serde_json::to_value(child).unwrap_or_default();
-    let hash = xxhash_rust::xxh3::xxh3_64(child.to_string().as_bytes());
-    child["metadata"]["annotations"][MANIFEST_HASH] = format!("{hash:016x}").into();
+    child["metadata"]["annotations"][MANIFEST_HASH] = hash_of(&child).into();
     child
 }

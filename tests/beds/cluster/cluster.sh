@@ -2,9 +2,10 @@
 # A real Kubernetes on this machine, in namespaces of its own: etcd, the control plane, and nodes with containerd, runc and kubelet.
 #
 #   cluster.sh fetch                     get and build everything, once for each version (15 minutes of CPU; the rest needs no network)
-#   cluster.sh up [--nodes N] [--audit] [--apiserver FLAG]...
-#                                        N nodes n1, n2 ... (default 2) that are Ready, and DNS. --audit: every write is a line of
-#                                        $CLUSTER_BED/log/audit.log
+#   cluster.sh up [--nodes N] [--sync TIME] [--audit] [--apiserver FLAG]...
+#                                        N nodes n1, n2 ... (default 2) that are Ready, and DNS. --sync: how often kubelets look at what
+#                                        pods mount (default 5s, so that tests wait less; a kubelet's own default is 1m). --audit:
+#                                        every write is a line of $CLUSTER_BED/log/audit.log
 #   cluster.sh down                      end it; fails if anything is left. Only the logs stay, until the next `up`
 #   cluster.sh status                    one line for the bed and each node
 #   cluster.sh kubectl ARGS...           also reads stdin: cluster.sh kubectl apply -f - <pod.yaml
@@ -13,7 +14,7 @@
 #   cluster.sh image FILE.tar...         load images (scripts/image.sh makes one) into all nodes; pods need imagePullPolicy: Never
 #   cluster.sh node N CMD...             CMD on node N, as one would with ssh: its files, its processes, its addresses
 #   cluster.sh node-down N               pull the plug of node N
-#   cluster.sh node-up N                 start it again on its disk, and wait until it is Ready
+#   cluster.sh node-up N [--sync TIME]   start it again on its disk, and wait until it is Ready; --sync as in up, from now on
 #   cluster.sh kafka ARGS...             tests/beds/kafka/kafka.sh inside, for pods at 10.200.0.1:19092: kafka start, kafka topic ...
 #
 # Inside: the bed is 10.200.0.1, node N 10.200.0.1N, its pods 10.244.N.0/24, Services 10.96.0.0/16, DNS 10.96.0.10. hostPaths beneath
@@ -95,11 +96,12 @@ namespaces() { readlink /proc/[0-9]*/ns/* 2>/dev/null | sort -u || true; }
 
 # ---- up and down ----
 
-start_node() { # start_node N: makes its network if it is new, and its PID 1
+start_node() { # start_node N [SYNC]: makes its network if it is new, and its PID 1; remembers SYNC
+  mkdir -p "$bed/nodes/n$1"
+  [ -z "${2:-}" ] || echo "$2" >"$bed/nodes/n$1/sync"
   # shellcheck disable=SC2016
   inside bash -euc '
     n=$1 here=$2 bed=$3 tag=$4 bin=$5 node=$bed/nodes/n$1
-    mkdir -p "$node"
     if [ ! -e "/run/netns/n$n" ]; then
       ip netns add "n$n"
       ip link add "veth$n" type veth peer name eth0 netns "n$n"
@@ -113,7 +115,7 @@ start_node() { # start_node N: makes its network if it is new, and its PID 1
     fi
     # Not with ip netns exec, which would hide the cgroups.
     nsenter --net="/run/netns/n$n" setsid unshare --mount --uts --ipc --pid --fork --mount-proc --kill-child \
-      "$here/node.sh" "$bed" "$n" "$tag-n$n" "$bin" >"$bed/log/n$n.log" 2>&1 </dev/null &
+      "$here/node.sh" "$bed" "$n" "$tag-n$n" "$bin" "$(cat "$node/sync")" >"$bed/log/n$n.log" 2>&1 </dev/null &
     echo $! >"$node/pid"
   ' - "$1" "$here" "$bed" "$tag" "$bin"
 }
@@ -135,10 +137,11 @@ await_node() {
 }
 
 up() {
-  local nodes=2 flags=() begin=${EPOCHREALTIME/./} i dir
+  local nodes=2 sync=5s flags=() begin=${EPOCHREALTIME/./} i dir
   while [ $# -gt 0 ]; do
     case $1 in
       --nodes) nodes=$2; shift 2 ;;
+      --sync) sync=$2; shift 2 ;;
       --audit) flags+=("--audit-policy-file=$here/manifests/audit-policy.yaml" "--audit-log-path=$bed/log/audit.log"); shift ;;
       --apiserver) flags+=("$2"); shift 2 ;;
       *) fail "up does not know '$1'" ;;
@@ -162,7 +165,7 @@ up() {
   echo $! >"$bed/pid"
   await 120 "API server" apiserver.log test -e "$bed/ready"
   told "API server ready"
-  for i in $(seq "$nodes"); do start_node "$i"; done
+  for i in $(seq "$nodes"); do start_node "$i" "$sync"; done
   for i in $(seq "$nodes"); do await_node "$i" 0; done
   told "$nodes nodes Ready"
   kube apply -f "$here/manifests/coredns.yaml" >/dev/null
@@ -211,11 +214,12 @@ node_down() {
 }
 
 node_up() {
-  local since
+  local since sync=''
   node_arg "$@"
+  [ $# = 1 ] || { [ "$2" = --sync ] && sync=$3; } || fail "node-up N [--sync TIME]"
   ! node_pid "n$1" >/dev/null || fail "node $1 is up already"
   since=$(date +%s)
-  start_node "$1"
+  start_node "$1" "$sync"
   await_node "$1" "$since"
 }
 

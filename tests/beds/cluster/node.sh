@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # PID 1 of a node, in namespaces of its own: containerd, kubelet, kube-proxy. Started by cluster.sh only:
-#   node.sh BED N CGROUP BIN
+#   node.sh BED N CGROUP BIN SYNC
 # A node has its own /var, /etc, /opt, /srv and /run, laid over the machine's: hostPaths beneath them differ from node to node, stay when
 # the node's plug is pulled, and are gone after `down`. Other folders (/tmp, /home ...) are the machine's own: keep hostPaths out of them.
 set -euo pipefail
-bed=$1 n=$2 cgroup=$3 bin=$4
+bed=$1 n=$2 cgroup=$3 bin=$4 sync=$5
 name=n$n address=10.200.0.1$n node=$bed/nodes/n$n log=$bed/log
 exec </dev/null
 
@@ -103,8 +103,8 @@ clusterDomain: cluster.local
 clusterDNS: [10.96.0.10]
 resolvConf: /etc/resolv.conf
 volumePluginDir: /var/lib/kubelet/volumeplugins
+syncFrequency: $sync
 # faster than by default, so that tests wait less
-syncFrequency: 5s
 nodeStatusUpdateFrequency: 5s
 containerLogMonitorInterval: 3s
 featureGates: {KubeletCrashLoopBackOffMax: true}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes the bed a secured one: TLS, mutual TLS, SASL (SCRAM and PLAIN) and ACLs, beside the plain listener, whose user may do everything.
 #
-#   secure.sh settings DIR PORT    makes a CA, the broker's certificate and a client's in DIR; prints the settings for `kafka.sh start`.
-#                                  Listeners: PORT plain, PORT+2 SASL_SSL, PORT+3 SSL with client certificates
+#   secure.sh settings DIR PORT [IP]
+#                                  makes a CA and the broker's certificate in DIR; prints the settings for `kafka.sh start`. Listeners
+#                                  of IP (127.0.0.1): PORT plain, PORT+2 SASL_SSL, PORT+3 SSL with client certificates
 #   secure.sh user DIR NAME PASS   a SCRAM user on the running bed (PLAIN: user `plain`, password `plain-secret`)
 #   secure.sh client DIR NAME      a client's certificate and key: DIR/NAME.crt, DIR/NAME.key; its principal is User:NAME
 #   secure.sh grant ARGS...        kafka-acls with these arguments, as the plain listener's user
@@ -17,22 +18,22 @@ authority() {
   openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=spoolway-test-ca -keyout "$1/ca.key" -out "$1/ca.crt" 2>/dev/null
 }
 
-certificate() { # certificate DIR NAME
+certificate() { # certificate DIR NAME [IP]
   openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$1/$2.key" -out "$1/$2.csr" 2>/dev/null
   openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.crt" -CAkey "$1/ca.key" -CAcreateserial -days 30 -out "$1/$2.crt" \
-    -extfile <(echo 'subjectAltName=IP:127.0.0.1,DNS:localhost') 2>/dev/null
+    -extfile <(echo "subjectAltName=IP:${3:-127.0.0.1},DNS:localhost") 2>/dev/null
 }
 
 settings() {
-  local dir=$1 port=$2
+  local dir=$1 port=$2 ip=${3:-127.0.0.1}
   mkdir -p "$dir"
   authority "$dir"
-  certificate "$dir" broker
+  certificate "$dir" broker "$ip"
   cat "$dir/broker.key" "$dir/broker.crt" >"$dir/broker.pem"
   # A property's \u0020 is a space: so each setting stays one word.
   tr '\n' ' ' <<EOF
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1)),SASL_SSL://127.0.0.1:$((port + 2)),SSL://127.0.0.1:$((port + 3))
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$((port + 2)),SSL://127.0.0.1:$((port + 3))
+listeners=PLAINTEXT://$ip:$port,CONTROLLER://$ip:$((port + 1)),SASL_SSL://$ip:$((port + 2)),SSL://$ip:$((port + 3))
+advertised.listeners=PLAINTEXT://$ip:$port,SASL_SSL://$ip:$((port + 2)),SSL://$ip:$((port + 3))
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 ssl.keystore.type=PEM
 ssl.keystore.location=$dir/broker.pem
@@ -52,7 +53,7 @@ EOF
 address() { "$here/kafka.sh" bootstrap; }
 
 case ${1:-} in
-  settings) settings "$2" "$3" ;;
+  settings) settings "${@:2}" ;;
   client) certificate "$2" "$3" ;;
   user)
     "$here/kafka.sh" run kafka.admin.ConfigCommand --bootstrap-server "$(address)" --alter \
