@@ -232,8 +232,12 @@ pub fn ready(seen: &Seen<'_>, accepted: &Say, agents: &Say, flow: &Say) -> Say {
     match lasting.flow_is_bad {
         Some(true) if flow.status == False => return say(False, &*flow.reason, &flow.message),
         Some(true) => {
-            let reason = of(seen.before, "Ready").map_or("Flowing", |c| &c.reason);
-            return say(False, reason, "agents can flow again; it is ready when that has lasted 2 minutes");
+            let was = of(seen.before, "Ready");
+            let message = match flow.status {
+                True => "agents can flow again; it is ready when that has lasted 2 minutes",
+                _ => was.map_or("", |c| &c.message),
+            };
+            return say(False, was.map_or("Flowing", |c| &c.reason), message);
         }
         None if flow.status == False => return say(Unknown, &*flow.reason, &flow.message),
         _ => {}

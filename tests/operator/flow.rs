@@ -26,6 +26,10 @@ async fn agents_that_cannot_flow_for_a_moment_do_not_cost_ready_and_two_minutes_
     assert_eq!(cluster.condition("Stalled"), None, "it may come back by itself");
     let told = cluster.server.events();
     assert_eq!(told, [("PipelineNotReady".into(), "KafkaUnavailable: on node-0: no broker answers".into())]);
+    cluster.table.agents.lock().unwrap().clear();
+    at(&cluster, 1).await;
+    is(&cluster, "FlowHealthy", ("Unknown", "ReportsMissing", ""));
+    is(&cluster, "Ready", ("False", "KafkaUnavailable", "no broker answers"));
     cluster.reports(2, |_, _| {});
     at(&cluster, 0).await;
     is(&cluster, "FlowHealthy", ("True", "Idle", ""));

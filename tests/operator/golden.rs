@@ -66,7 +66,7 @@ kind: LogPipeline
 metadata: {name: all, namespace: shop}
 spec:
   suspend: true
-  source: {spoolDir: {path: /var/spool/spoolway/shop}}
+  source: {spoolDir: {path: /var/spool/spoolway/shop, completion: Track}}
   sink:
     kafka:
       bootstrapServers: ['k:9093']
