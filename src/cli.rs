@@ -11,6 +11,8 @@ pub mod health;
 pub mod log;
 #[cfg(feature = "operator")]
 pub mod operator;
+#[cfg(feature = "operator")]
+pub mod status;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -41,6 +43,9 @@ pub enum Command {
     /// Keep agents running for the LogPipelines of a cluster
     #[cfg(feature = "operator")]
     Operator(operator::OperatorArgs),
+    /// Show how LogPipelines of a cluster fare: exit code 0 when Ready
+    #[cfg(feature = "operator")]
+    Status(status::StatusArgs),
     /// Print the CustomResourceDefinition of LogPipeline
     #[cfg(feature = "operator")]
     Crd(crd::CrdArgs),
@@ -60,6 +65,8 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "operator")]
             Command::Operator(args) => operator::run(args),
+            #[cfg(feature = "operator")]
+            Command::Status(args) => status::run(&args),
             #[cfg(feature = "operator")]
             Command::Crd(args) => crd::run(args),
             Command::Validate(args) => validate::run(args),

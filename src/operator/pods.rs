@@ -47,6 +47,11 @@ impl Pods {
         self.table().pods.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
+    /// Whether a pod is there still.
+    pub fn has(&self, namespace: &str, uid: &str) -> bool {
+        self.table().pods.iter().any(|((space, _), pod)| space == namespace && pod.uid == uid)
+    }
+
     /// Watches for ever; `wake` gets namespace and name of each pipeline of whose pods something changed.
     pub async fn run(self, client: Client, wake: UnboundedSender<(String, String)>) {
         let ours = Config::default().labels(AGENT_OF);

@@ -48,6 +48,9 @@ pub enum FlowReason {
     Idle,
     /// Lines arrive in Kafka.
     Flowing,
+    /// One that this release does not know: the agent is a newer one.
+    #[serde(other)]
+    Other,
 }
 
 impl FlowReason {

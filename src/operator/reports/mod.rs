@@ -167,7 +167,7 @@ async fn sweep(reports: Reports) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let now = reports.now();
-        reports.table().sweep(now);
+        reports.table().sweep(now, |namespace, uid| reports.0.pods.has(namespace, uid));
     }
 }
 

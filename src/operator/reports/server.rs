@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -111,11 +111,7 @@ fn no_token() -> Response {
     no(StatusCode::UNAUTHORIZED, "a bearer token is needed")
 }
 
-async fn take<A: Authority>(
-    State(desk): State<Arc<Desk<A>>>,
-    headers: HeaderMap,
-    report: Result<Json<Report>, JsonRejection>,
-) -> Response {
+async fn take<A: Authority>(State(desk): State<Arc<Desk<A>>>, headers: HeaderMap, body: Bytes) -> Response {
     let Some(token) = bearer(&headers) else { return no_token() };
     let now = jiff::Timestamp::now().as_second();
     let bound = match desk.tokens.pod_of(token, desk.reports.len(), now).await {
@@ -131,9 +127,9 @@ async fn take<A: Authority>(
     if pod.uid != bound.uid || pod.controller.as_ref() != Some(&child) {
         return no(StatusCode::FORBIDDEN, "this pod is no agent of a LogPipeline");
     }
-    let report = match report {
-        Ok(Json(report)) => report,
-        Err(why) => return no(why.status(), format!("not a report: {}", why.body_text())),
+    let report = match serde_json::from_slice::<Report>(&body) {
+        Ok(report) => report,
+        Err(why) => return no(StatusCode::UNPROCESSABLE_ENTITY, format!("not a report: {why}")),
     };
     let who = Who { namespace: bound.namespace, pipeline: pod.pipeline, agent: pod.node };
     match desk.reports.take(who, &pod.uid, report) {

@@ -113,10 +113,11 @@ impl Table {
         self.agents.is_empty()
     }
 
-    /// Forgets who has been silent for long.
-    pub fn sweep(&mut self, now: Duration) {
+    /// Forgets who has been silent for long and whose pod is gone; `is_there` is asked for namespace and uid. An agent that was
+    /// forgotten and is heard again would count twice.
+    pub fn sweep(&mut self, now: Duration, is_there: impl Fn(&str, &str) -> bool) {
         let forgotten = FORGOTTEN.max(self.interval() * LOST_INTERVALS * 2);
-        self.agents.retain(|_, entry| now < entry.heard + forgotten);
+        self.agents.retain(|who, entry| now < entry.heard + forgotten || is_there(&who.namespace, &entry.pod_uid));
     }
 }
 
@@ -178,9 +179,11 @@ mod tests {
         table.put(who("n1"), "p1", sample("b"), at(0));
         assert!(!table.of("shop", "web", at(45))[0].lost);
         assert!(table.of("shop", "web", at(46))[0].lost);
-        table.sweep(at(800));
+        table.sweep(at(800), |_, _| false);
         assert_eq!(table.of("shop", "web", at(800))[0].silent_seconds, 800);
-        table.sweep(at(900));
+        table.sweep(at(5000), |namespace, uid| (namespace, uid) == ("shop", "p1"));
+        assert_eq!(table.len(), 1, "its pod is there");
+        table.sweep(at(900), |_, _| false);
         assert!(table.is_empty());
     }
 

@@ -130,11 +130,13 @@ async fn whoever_is_no_agent_is_refused_and_told_why() {
 async fn what_is_no_report_is_refused_and_newer_ones_are_understood() {
     let scene = scene().await;
     assert_eq!(scene.post(&good("a"), "{}".to_owned()).await.0, 422);
-    assert_eq!(scene.post(&good("a"), "{".to_owned()).await.0, 400);
+    assert_eq!(scene.post(&good("a"), "{".to_owned()).await.0, 422);
     assert_eq!(scene.post(&good("a"), format!("\"{}\"", "x".repeat(20_000))).await.0, 413);
     let mut newer: Value = serde_json::from_str(&report()).unwrap();
     (newer["version"], newer["more"]) = (9.into(), "to say".into());
+    newer["reason"] = "SomethingThatNobodyHereKnows".into();
     assert_eq!(scene.post(&good("a"), newer.to_string()).await.0, 200);
+    assert_eq!(scene.reports.agents("shop", "web")[0].report.reason, crate::pipeline::report::FlowReason::Other);
 }
 
 #[tokio::test]
