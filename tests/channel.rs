@@ -12,7 +12,7 @@ use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::progress::{Closing, Progress};
 use spoolway::agent::channel::splitter::Rules;
 use spoolway::agent::channel::{Channel, Chunk, Completed, Completion, Read, Settings, Step, Writer};
-use spoolway::pipeline::{ConsumeOrder, OnLongLine};
+use spoolway::pipeline::{ConsumeOrder, OnLongLine, Partitioner};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,6 +24,8 @@ struct Scene {
     now: Duration,
     /// Lines handed out, committed or not.
     lines: Vec<String>,
+    /// Where each chunk's lines went: topic, partition, and over how many in turn.
+    sent: Vec<(String, i32, u32)>,
     committed: Vec<Closing>,
     completed: Vec<Completion>,
 }
@@ -51,7 +53,7 @@ impl Scene {
         let mut channel = Channel::new(settings, 7);
         channel.resume(vec![], 3, SECOND);
         let (files, lines, committed, completed) = (BTreeMap::new(), vec![], vec![], vec![]);
-        Scene { channel, files, now: SECOND, lines, committed, completed }
+        Scene { channel, files, now: SECOND, lines, sent: vec![], committed, completed }
     }
 
     fn put(&mut self, inode: u64, name: &'static str, birth: i64, content: &[u8]) {
@@ -89,6 +91,7 @@ impl Scene {
         let chunk = Chunk { stat, head, end, writer };
         if let Some(records) = self.channel.read(read, &chunk, data, self.now, &mut lines) {
             let text = |l: &spoolway::agent::channel::splitter::Line| l.of(&data[records.back..]).to_vec();
+            self.sent.push((records.topic.clone(), records.partition, records.spread));
             self.lines.extend(lines.iter().map(|l| String::from_utf8(text(l)).unwrap()));
         }
     }
@@ -308,4 +311,34 @@ fn the_youngest_is_read_first_where_that_is_the_order() {
     };
     assert_eq!(order(ConsumeOrder::Oldest), "abc");
     assert_eq!(order(ConsumeOrder::Youngest), "cab");
+}
+
+#[test]
+fn a_file_begun_before_a_change_finishes_on_its_topic_and_partition_and_new_files_see_the_change() {
+    let robin = |topic: &str| Settings {
+        topic: topic.into(),
+        partitions: Rule { partitioner: Some(Partitioner::RoundRobin), ..Rule::default() },
+        ..settings(false)
+    };
+    let mut scene = Scene::new(robin("old"));
+    scene.put(1, "a.log", 1, b"one\ntwo\n");
+    scene.until(|step| matches!(step, Step::Wait(_)));
+    let begun: Vec<Progress> = scene.committed.iter().map(|closing| closing.progress.clone()).collect();
+    let (partition, before) = (begun[0].partition, scene.sent.clone());
+    assert_eq!(before, [("old".into(), partition, 3)]);
+    // As the agent does it: the loop ends, takes other settings, and goes through the opening order.
+    scene.channel.stop();
+    assert_eq!(scene.until(|step| matches!(step, Step::Done)), Step::Done);
+    scene.channel.set_all(robin("new"));
+    scene.channel.resume(begun, 50, scene.now);
+    scene.put(1, "a.log", 1, b"one\ntwo\nthree\n");
+    scene.put(2, "b.log", 2, b"four\n");
+    scene.until(|step| matches!(step, Step::Wait(_)));
+    assert_eq!(scene.lines, ["one", "two", "three", "four"]);
+    assert_eq!(
+        scene.sent[1],
+        ("old".into(), partition, 1),
+        "of the old topic, only its own partition is known to exist"
+    );
+    assert_eq!((scene.sent[2].0.as_str(), scene.sent[2].2), ("new", 50));
 }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 
 use crate::operator::config::OperatorConfig;
-use crate::operator::controller;
+use crate::operator::controller::{self, Wake};
 use crate::operator::reconcile::Context;
-use crate::operator::seen::Nothing;
+use crate::operator::reports::{self, Place};
+use crate::operator::seen::{Nothing, Seen};
 
 /// What the operator is told.
 #[derive(Debug, clap::Args)]
@@ -58,10 +60,39 @@ fn operate(config: OperatorConfig) -> anyhow::Result<()> {
             None => cluster_of(&client).await?,
         };
         tracing::info!(image = config.image, cluster, "operator");
-        let context = Context::new(client, config, &cluster, Arc::new(Nothing), Context::clock());
-        controller::run(Arc::new(context), futures::stream::pending().boxed()).await;
+        let (seen, wakes) = listen(&client, &config).await?;
+        let context = Context::new(client, config, &cluster, seen, Context::clock());
+        controller::run(Arc::new(context), wakes).await;
         Ok(())
     })
+}
+
+/// Where agents report, when this runs in a pod; what is heard of them, and the pipelines that it wakes.
+async fn listen(
+    client: &Client,
+    config: &OperatorConfig,
+) -> anyhow::Result<(Arc<dyn Seen>, BoxStream<'static, Wake>)> {
+    let of_pod = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (Some(namespace), Some(pod), Some(address)) =
+        (of_pod("POD_NAMESPACE"), of_pod("POD_NAME"), of_pod("POD_IP"))
+    else {
+        tracing::warn!(
+            "agents cannot report, so no status will show what flows: POD_NAMESPACE, POD_NAME and POD_IP are not set, as in a pod"
+        );
+        return Ok((Arc::new(Nothing), futures::stream::pending().boxed()));
+    };
+    let place = Place {
+        namespace,
+        pod,
+        address: address.parse().with_context(|| format!("POD_IP is no address: {address}"))?,
+        service: config.report_service.clone(),
+        secret: config.certificate_secret.clone(),
+    };
+    let (reports, woken) = reports::start(client.clone(), place).await?;
+    let woken = futures::stream::unfold(woken, |mut woken| async {
+        woken.recv().await.map(|(namespace, name)| (controller::wake(&namespace, &name), woken))
+    });
+    Ok((Arc::new(reports), woken.boxed()))
 }
 
 /// The first 8 characters of the uid that no other cluster's kube-system has.

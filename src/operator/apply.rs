@@ -62,7 +62,7 @@ async fn prune(api: &Api<DynamicObject>, name: &str, there: &Value) -> Result<()
 }
 
 /// Whether all that is wanted is so. What others added beside it is theirs.
-fn contains(live: &Value, wanted: &Value) -> bool {
+pub(super) fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             wanted.iter().all(|(key, wanted)| live.get(key).map_or(is_empty(wanted), |live| contains(live, wanted)))

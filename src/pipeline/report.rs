@@ -161,3 +161,19 @@ pub struct SetAside {
     /// What was seen, and what to do.
     pub message: String,
 }
+
+/// An agent as the operator tells people of it: `GET /v1/pipelines/{namespace}/{name}/agents` answers with a list, the worst first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentAnswer {
+    /// Its node, or its pod where it is a sidecar.
+    pub agent: String,
+    /// Seconds since it was heard.
+    pub silent_seconds: u64,
+    /// Whether it has been silent for too long to count.
+    pub lost: bool,
+    /// What it said last.
+    pub report: Report,
+    /// Its counters over all its starts, since the operator first heard of it.
+    pub totals: Totals,
+}

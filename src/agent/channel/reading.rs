@@ -185,8 +185,11 @@ impl Channel {
         slot.lines += lines.len() as u64;
         let index = slot.index;
         let progress = &mut begun.progress;
-        let (position, (partition, spread)) =
-            (progress.position, self.deal.spread(progress.partition, progress.lines));
+        let position = progress.position;
+        // Of the topic that it began on, no other partition is known to exist.
+        let elsewhere = progress.topic != self.settings.topic;
+        let (partition, spread) =
+            if elsewhere { (progress.partition, 1) } else { self.deal.spread(progress.partition, progress.lines) };
         (progress.head, progress.tail) = marks(progress, data, read.back, split.consumed);
         progress.name = file.name.clone();
         progress.position += split.consumed as u64;
