@@ -51,7 +51,7 @@ impl<'a> Line<'a> {
         include_str!("../../deploy/samples/quickstart.yaml")
             .replace("name: quickstart", "name: web")
             .replace("namespace: default", &format!("namespace: {}", self.namespace))
-            .replace("default/quickstart}", &format!("{}/web, settleTime: 500ms}}", self.namespace))
+            .replace("spoolway/default}", &format!("spoolway/{}/web, settleTime: 500ms}}", self.namespace))
             .replace("kafka:9092", &self.bed.kafka)
             .replace("topic: quickstart", &format!("topic: {}", self.topic))
             .replace("daemonSet: {}", "daemonSet: {maxUnavailable: 1}")

@@ -254,6 +254,7 @@ fn an_upgrade_keeps_the_certificate_and_without_the_operator_agents_ship_on() {
         bed.install();
         assert_eq!(bed.kubectl(&get), certificate);
         bed.helm(&["uninstall", "spoolway", "-n", SYSTEM, "--wait"]);
+        bed.kubectl(&["apply", "--server-side", "--dry-run=server", "-f", "deploy/install.yaml"]);
         line.file(2000);
         line.exactly();
         bed.install();

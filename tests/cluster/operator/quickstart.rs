@@ -27,7 +27,7 @@ fn the_quickstart_followed_to_the_letter_gives_a_number_within_20_seconds() {
     bed.helm(&["uninstall", "spoolway", "-n", SYSTEM, "--wait"]);
     let _ = bed.try_kubectl(&["delete", "lpl", "quickstart", "--timeout=60s"]);
     for node in &bed.nodes {
-        bed.on(node, "rm -rf default/quickstart");
+        bed.on(node, "rm -rf default/*");
     }
     let mut dropped = None;
     for (at, command) in commands() {
