@@ -227,3 +227,44 @@ fn a_missing_secret_a_wrong_password_and_a_wrong_authority_are_told_and_used_whe
     }
     exactly(&job.0, &[written]);
 }
+
+#[test]
+fn certificates_that_rotate_while_files_flow_are_taken_up_and_nothing_is_lost_or_twice() {
+    let Some(bed) = secured() else { return };
+    let sink = format!(", {TLS}, clientCertificateSecret: {{name: client}}}}");
+    let job = Guarded::new(bed, "rotation", 3, &sink);
+    let rotate = |name: &str| {
+        job.client(name);
+        job.secret("client", "user.crt", &job.certificate(&format!("{name}.crt")));
+        job.secret("client", "user.key", &job.certificate(&format!("{name}.key")));
+    };
+    let taken = |agent: &Agent| agent.log().iter().filter(|(_, said)| said.contains("is in force")).count();
+    rotate("rotation");
+    job.grant_all("rotation");
+    let agent = job.start();
+    let mut written = vec![];
+    let mut flow = |file: usize| {
+        let name = format!("{file}.log");
+        let text: String = (0..20_000).map(|line| format!("{name} line {line}\n")).collect();
+        written.push(job.0.put(name.as_bytes(), text.as_bytes()));
+    };
+    for turn in 0..4 {
+        rotate("rotation");
+        let begun = std::time::Instant::now();
+        for file in 0.. {
+            flow(turn * 1000 + file);
+            std::thread::sleep(Duration::from_millis(300)); // one file after the other, as applications write
+            if taken(&agent) > turn {
+                break;
+            }
+            assert!(begun.elapsed() < SOON, "rotation {turn} was not taken up");
+        }
+    }
+    // That it is the new one which is used: this one's owner may do nothing.
+    rotate("stranger");
+    job.trouble(&agent, FlowReason::MissingGrant);
+    flow(9000);
+    rotate("rotation");
+    agent.drained(written.len() as u64, Duration::from_secs(120));
+    exactly(&job.0, &written);
+}
