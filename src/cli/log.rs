@@ -4,9 +4,12 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// What an on-call needs. The controller library tells of each round, and of keys that no pod has.
+const USUAL: &str = "info,kube_runtime=warn";
+
 /// Starts logging; `RUST_LOG` chooses what, by default what an on-call needs.
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
     let terminal = std::io::stderr().is_terminal();
     let json = match std::env::var("SPOOLWAY_LOG").as_deref() {
         Ok("json") => true,

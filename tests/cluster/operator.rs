@@ -6,7 +6,7 @@ mod secret;
 use std::process::Child;
 use std::time::Duration;
 
-use super::bed::{Bed, SYSTEM, bed, said};
+use super::bed::{Bed, SYSTEM, bed, said, tried};
 use super::line::{Line, SOON};
 use crate::e2e::until;
 
@@ -58,8 +58,26 @@ fn files_of_two_nodes_arrive_once_and_the_resource_tells_how_much() {
         bed.keep("get-idle.txt", &line.kubectl(&["get", "lpl"]));
         bed.keep("describe.txt", &line.kubectl(&["describe", "lpl", "web"]));
         bed.keep("explain.txt", &bed.kubectl(&["explain", "lpl.spec.source.spoolDir.completion"]));
+        bed.keep("status.txt", &status(line));
         bed.keep("children.txt", &line.kubectl(&["get", "daemonset,configmap,serviceaccount,pods"]));
     });
+}
+
+/// `spoolway status --agents` for somebody whom the aggregated role `view` lets see this pipeline, and before that for nobody.
+fn status(line: &Line) -> String {
+    let token = line.kubectl(&["create", "token", "default"]);
+    let ask = || {
+        let args = ["status", "-n", &line.namespace, "web", "--agents", "--token", token.trim()];
+        tried(line.bed.tool(env!("CARGO_BIN_EXE_spoolway")).args(args), "")
+    };
+    assert!(ask().unwrap_err().contains("403"), "anybody may ask");
+    let who = format!("--serviceaccount={}:default", line.namespace);
+    line.kubectl(&["create", "rolebinding", "viewer", "--clusterrole=view", &who]);
+    let page = until("an answer for who may see it", SOON, || ask().ok());
+    for node in &line.bed.nodes {
+        assert!(page.contains(node.as_str()), "{node} is missing: {page}");
+    }
+    page
 }
 
 #[test]
