@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -22,7 +22,8 @@ const SETTINGS: &[&str] = &[
 
 /// A broker on loopback with a folder of its own.
 pub struct Bed {
-    home: PathBuf,
+    /// Its folder.
+    pub home: PathBuf,
     /// `127.0.0.1:PORT`.
     pub address: String,
 }
@@ -46,7 +47,7 @@ pub enum Reader {
 /// The broker that all tests share; `None`, and said so, where there is no Java.
 pub fn shared() -> Option<&'static Bed> {
     static SHARED: OnceLock<Option<Bed>> = OnceLock::new();
-    let bed = SHARED.get_or_init(Bed::start).as_ref();
+    let bed = SHARED.get_or_init(|| Bed::start(plain)).as_ref();
     if bed.is_none() {
         super::skipped("java and mvn are needed to run Kafka");
     }
@@ -60,7 +61,7 @@ pub fn mortal() -> Option<MutexGuard<'static, Option<Bed>>> {
     match &*bed {
         Some(bed) if !bed.is_up() => bed.restart(),
         Some(_) => {}
-        None => *bed = Bed::start(),
+        None => *bed = Bed::start(plain),
     }
     if bed.is_none() {
         super::skipped("java and mvn are needed to run Kafka");
@@ -68,22 +69,28 @@ pub fn mortal() -> Option<MutexGuard<'static, Option<Bed>>> {
     bed.is_some().then_some(bed)
 }
 
-/// Two free ports below those that the kernel gives to outgoing connections: a client that calls a dead broker could get the
+/// The settings of a broker without security.
+fn plain(_: &Path, _: u16) -> Vec<String> {
+    vec![]
+}
+
+/// Four free ports in a row, below those that the kernel gives to outgoing connections: a client that calls a dead broker could get the
 /// broker's own port, and talk to itself.
 pub fn free_port() -> u16 {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(32_768_u16);
     loop {
-        let port = fastrand::u16(10_000..first.max(12_000) - 2);
+        let port = fastrand::u16(10_000..first.max(12_000) - 4);
         let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 1) {
+        if (port..port + 4).all(free) {
             return port;
         }
     }
 }
 
 impl Bed {
-    fn start() -> Option<Bed> {
+    /// With settings of its own, made from its folder and its first port; `None` where there is no Java.
+    pub fn start(more: impl FnOnce(&Path, u16) -> Vec<String>) -> Option<Bed> {
         let is_there = |tool: &str| {
             let found =
                 Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
@@ -95,8 +102,11 @@ impl Bed {
         let home = tempfile::Builder::new().prefix("spoolway-bed-").tempdir().unwrap().keep();
         guard(&home);
         let bed = Bed { home, address: String::new() };
-        let port = free_port().to_string();
-        let address = bed.script(&[&["start", "--port", &port], SETTINGS].concat());
+        let port = free_port();
+        let more = more(&bed.home, port);
+        let number = port.to_string();
+        let settings = SETTINGS.iter().copied().chain(more.iter().map(String::as_str));
+        let address = bed.script(&["start", "--port", &number].into_iter().chain(settings).collect::<Vec<_>>());
         Some(Bed { address: address.trim().to_owned(), ..bed })
     }
 
@@ -196,7 +206,7 @@ fn parse(line: &[u8]) -> Record<'_> {
 
 /// Waits for this process to end, then removes the bed.
 #[expect(clippy::zombie_processes, reason = "it outlives this process, that is its use")]
-fn guard(home: &std::path::Path) {
+fn guard(home: &Path) {
     let script = r#"tail --pid="$1" -s 0.2 -f /dev/null; KAFKA_BED="$2" "$3" wipe; rm -rf "$2""#;
     let mut guard = Command::new("sh");
     guard.args(["-c", script, "guard", &std::process::id().to_string()]).arg(home).arg(SCRIPT);

@@ -14,6 +14,7 @@ mod http;
 mod job;
 mod outage;
 mod second_agent;
+mod secure;
 mod shipping;
 mod signals;
 mod storm;

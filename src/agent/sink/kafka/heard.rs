@@ -65,10 +65,19 @@ impl ProducerContext for Heard {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Without librdkafka's own decoration: what, where, why.
+/// Without librdkafka's own decoration, and in the words of a LogPipeline: what, where, why.
 fn tidy(said: &str) -> String {
     let text = said.split(" (after ").next().unwrap_or(said);
-    text.rsplit_once("]: ").map_or(text, |(_, rest)| rest).trim().to_owned()
+    let text = text.rsplit_once("]: ").map_or(text, |(_, rest)| rest).trim();
+    // Its advice names a file of its own configuration, which no user of ours has.
+    match text.split_once("certificate verify failed") {
+        Some((where_, _)) => format!(
+            "{}the certificate is not signed by the authority in spec.sink.kafka.tls.caSecret (of a Kafka run by Strimzi: the Secret \
+             <cluster>-cluster-ca-cert, not the user's own ca.crt)",
+            where_.split_once("SSL handshake failed").map_or("", |(address, _)| address)
+        ),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
