@@ -4,6 +4,7 @@ use super::config::Config;
 use super::{Options, channel, sink, source};
 use crate::agent::channel::{headers, partitioner, splitter};
 use crate::agent::sink::kafka::pin::Pin;
+use crate::pipeline::pod::child_name;
 use crate::pipeline::{self, KafkaSink};
 
 /// Settings of an agent's three parts.
@@ -39,9 +40,7 @@ impl Setup {
         let identity = format!("{}/{namespace}/{name}/{}", config.cluster, options.agent_id);
         let transactional_id = format!("spoolway/{identity}");
         let pin = match (&config.pod, &options.state_dir) {
-            (Some(pod), _) => {
-                Pin::Operator { config_map: format!("{name}-spoolway"), known: pod.checkpoint_topic.clone() }
-            }
+            (Some(pod), _) => Pin::Operator { config_map: child_name(name), known: pod.checkpoint_topic.clone() },
             (None, Some(dir)) => Pin::file(dir, &transactional_id),
             (None, None) => Pin::None,
         };

@@ -8,8 +8,9 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditi
 use serde_json::Value;
 
 use super::FIELD_MANAGER;
-use super::desired::{CHILDREN, child_name};
+use super::desired::CHILDREN;
 use super::observe::{Observed, child_resources};
+use crate::pipeline::pod::child_name;
 
 /// Applies what differs; `observed` then holds the children as they are now.
 ///

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::desired::child_name;
 use super::view::{AgentView, PodView};
 use crate::pipeline::report::FlowReason;
 
@@ -69,7 +68,7 @@ pub struct Facts {
 pub fn facts(name: &str, hash: &str, daemon_set: Option<&Value>, agents: &[AgentView], pods: &[PodView]) -> Facts {
     let counts = daemon_set.map(counts);
     let ours: BTreeMap<&str, &PodView> =
-        pods.iter().filter(|pod| is_ours(pod, name)).map(|pod| (pod.uid.as_str(), pod)).collect();
+        pods.iter().filter(|pod| pod.is_agent_of(name)).map(|pod| (pod.uid.as_str(), pod)).collect();
     let mut heard: Vec<&AgentView> =
         agents.iter().filter(|agent| !agent.lost && ours.contains_key(agent.pod_uid.as_str())).collect();
     heard.sort_by(|a, b| (&a.agent, &a.pod_uid).cmp(&(&b.agent, &b.pod_uid)));
@@ -115,10 +114,6 @@ fn counts(daemon_set: &Value) -> Counts {
         updated: number("updatedNumberScheduled"),
         current: generation > 0 && number("observedGeneration") >= generation,
     }
-}
-
-fn is_ours(pod: &PodView, name: &str) -> bool {
-    pod.controller.as_ref().is_some_and(|(kind, of)| kind == "DaemonSet" && *of == child_name(name))
 }
 
 fn failure(heard: &[&AgentView]) -> Option<Failure> {

@@ -11,7 +11,8 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::crd::PLURAL;
-use super::desired::{CHILDREN, child_name};
+use super::desired::CHILDREN;
+use crate::pipeline::pod::child_name;
 use crate::pipeline::{API_VERSION, KIND, LogPipelineStatus};
 
 /// What there is.

@@ -1,5 +1,6 @@
 //! What the operator has seen of agents: their pods, and what they reported last. Pure data, between those who watch and `status`.
 
+use crate::pipeline::pod::child_name;
 use crate::pipeline::report::{Report, Totals};
 
 /// An agent's pod.
@@ -19,6 +20,14 @@ pub struct PodView {
     pub ready: bool,
     /// Why a container waits or ended, as the kubelet says: ImagePullBackOff, CreateContainerConfigError and others; empty otherwise.
     pub trouble: String,
+}
+
+impl PodView {
+    /// Whether it is an agent of `pipeline`: its DaemonSet made it. A label alone proves nothing, for whoever may make pods can set it.
+    pub fn is_agent_of(&self, pipeline: &str) -> bool {
+        let made = self.controller.as_ref();
+        made.is_some_and(|(kind, name)| kind == "DaemonSet" && *name == child_name(pipeline))
+    }
 }
 
 /// An agent that reported.

@@ -18,6 +18,11 @@ pub const TOKEN_FILE: &str = "/var/run/secrets/spoolway/token";
 pub const TOKEN_AUDIENCE: &str = "spoolway-report";
 /// The port of `/healthz`, `/readyz` and `/metrics`.
 pub const HTTP_PORT: u16 = 8080;
+/// The name of every object that is made of a pipeline: ConfigMap, ServiceAccount, DaemonSet and others.
+pub fn child_name(pipeline: &str) -> String {
+    format!("{pipeline}-spoolway")
+}
+
 /// The form of [`AgentFile`] that this release writes.
 pub const AGENT_FILE_VERSION: u32 = 1;
 

@@ -126,19 +126,12 @@ impl Channel {
         for (inode, result) in results {
             match result {
                 Completed::Renamed(name) => {
-                    self.totals.files += 1;
                     if let Some(file) = self.files.get_mut(&inode) {
                         file.name = name;
-                        self.hinted |= file.linked; // its other name is next
                     }
-                    self.set(inode, Phase::Completed { since: now });
+                    self.done(inode, now);
                 }
-                Completed::Deleted => {
-                    self.totals.files += 1;
-                    let linked = self.files.get(&inode).is_some_and(|file| file.linked);
-                    self.hinted |= linked; // its other name is next
-                    self.set(inode, Phase::Completed { since: now });
-                }
+                Completed::Deleted => self.done(inode, now),
                 Completed::Kept => self.set(inode, Phase::Completed { since: now }),
                 Completed::Resized => self.reread(inode),
                 Completed::Rewritten => {
@@ -153,6 +146,13 @@ impl Channel {
                 }
             }
         }
+    }
+
+    /// Its name is gone from the directory, by a new name or for good.
+    fn done(&mut self, inode: Inode, now: Duration) {
+        self.totals.files += 1;
+        self.hinted |= self.files.get(&inode).is_some_and(|file| file.linked); // its other name is next
+        self.set(inode, Phase::Completed { since: now });
     }
 
     /// Its size changed between commit and rename: what is new of it ships first.

@@ -19,8 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::text::plain;
-use crate::operator::desired::child_name;
-use crate::pipeline::pod::{AGENT_FILE, AgentFile, ReportTo};
+use crate::pipeline::pod::{AGENT_FILE, AgentFile, ReportTo, child_name};
 use crate::pipeline::report::AgentAnswer;
 
 /// Agents that are asked for.

@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use config_map::{Frozen, frozen, pin, shipped};
 
 use super::config::OperatorConfig;
-use crate::pipeline::pod::ReportTo;
+use crate::pipeline::pod::{ReportTo, child_name};
 use crate::pipeline::{API_VERSION, KIND, LogPipeline};
 
 /// The label of agents' pods; its value is the pipeline.
@@ -49,11 +49,6 @@ impl Given<'_> {
         let path = pipeline.spool_dir().map_or("", |dir| &dir.path);
         self.config.host_paths.root_of(pipeline.namespace(), path).unwrap_or_default()
     }
-}
-
-/// The name of every child of `pipeline`.
-pub fn child_name(pipeline: &str) -> String {
-    format!("{pipeline}-spoolway")
 }
 
 /// What the transactional ids of a pipeline's agents begin with.

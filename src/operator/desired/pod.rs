@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr;
 
-use super::{Given, child_name, hash_of};
+use super::{Given, hash_of};
 use crate::pipeline::placement::{DaemonSet, IntOrString, Resources, Toleration};
-use crate::pipeline::pod::{CONFIG_DIR, HTTP_PORT, SECRETS_DIR, TOKEN_AUDIENCE, TOKEN_FILE};
+use crate::pipeline::pod::{CONFIG_DIR, HTTP_PORT, SECRETS_DIR, TOKEN_AUDIENCE, TOKEN_FILE, child_name};
 use crate::pipeline::{Completion, LogPipeline};
 
 /// Time from SIGTERM to SIGKILL: the agent's own 20 s to commit, and some to leave.

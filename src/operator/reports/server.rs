@@ -122,9 +122,7 @@ async fn take<A: Authority>(State(desk): State<Arc<Desk<A>>>, headers: HeaderMap
     let Some(pod) = desk.reports.pod(&bound.namespace, &bound.pod) else {
         return no(StatusCode::SERVICE_UNAVAILABLE, "this pod was not seen yet; try again");
     };
-    // The label alone proves nothing: whoever may make pods could set it.
-    let child = ("DaemonSet".to_owned(), format!("{}-spoolway", pod.pipeline));
-    if pod.uid != bound.uid || pod.controller.as_ref() != Some(&child) {
+    if pod.uid != bound.uid || !pod.is_agent_of(&pod.pipeline) {
         return no(StatusCode::FORBIDDEN, "this pod is no agent of a LogPipeline");
     }
     let report = match serde_json::from_slice::<Report>(&body) {
