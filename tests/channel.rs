@@ -69,7 +69,7 @@ impl Scene {
         let entry = |inode: &u64| Entry {
             name: Name::new(self.files[inode].0.as_bytes()),
             stat: self.stat(*inode),
-            regular: true,
+            obstacle: None,
         };
         self.files.keys().map(entry).collect()
     }

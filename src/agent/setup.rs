@@ -50,6 +50,7 @@ impl Setup {
                 root: config.pod.as_ref().map(|pod| pod.root.clone()),
                 include: pipeline::full_match(spool.include_pattern())?,
                 ignore: pipeline::full_match(spool.ignore_pattern())?,
+                recursive: spool.recursive(),
                 suffix: spool.file_suffix().to_owned(),
                 completion: spool.completion(),
             },

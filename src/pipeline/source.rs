@@ -36,7 +36,8 @@ pub struct SpoolDir {
     /// match, at most 1024 characters. Default `^.*\.tmp$` (Flume: `^$`). Takes the place of Flume's ignorePattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_pattern: Option<String>,
-    /// Whether to read sub-directories too. Default false. Takes the place of Flume's recursiveDirectorySearch.
+    /// Whether to read sub-directories too, but for those whose names begin with a dot. Each is locked as the spool directory is;
+    /// one on another file system is set aside. Default false. Takes the place of Flume's recursiveDirectorySearch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recursive: Option<bool>,
     /// Which file to begin next, by time of last change: Oldest, Youngest, or Random. Default Oldest.

@@ -21,11 +21,6 @@ type Setting = (&'static str, fn(&LogPipeline) -> bool, &'static str);
 /// Settings that have types, and that the agent does not act on.
 const SETTINGS: &[Setting] = &[
     (
-        "spec.source.spoolDir.recursive",
-        |p| dir(p, |d| d.recursive()),
-        "leave it out, and write a LogPipeline for each sub-directory",
-    ),
-    (
         "spec.source.spoolDir.inputCharset",
         |p| dir(p, |d| d.input_charset.as_deref().is_some_and(|c| !is_utf8(c))),
         "leave it out: bytes pass unchanged",

@@ -155,3 +155,39 @@ fn round_robin_deals_the_lines_of_a_file_in_turn() {
         assert_eq!(record.key.as_deref(), Some("k"));
     }
 }
+
+#[test]
+fn sub_directories_are_read_too_and_one_that_another_agent_has_waits_alone() {
+    let Some(bed) = bed::shared() else { return };
+    let source = format!("{QUICK}, recursive: true, headers: {{file: path}}");
+    let job = Job::new(bed, "recursive", &Plan { source: &source, ..Plan::default() });
+    for path in ["a/b/c", "taken", ".hidden"] {
+        fs::create_dir_all(job.spool.join(path)).unwrap();
+    }
+    std::os::unix::fs::symlink("/etc", job.spool.join("link")).unwrap();
+    fs::write(job.path(b".hidden/x.log"), "hidden\n").unwrap();
+    let lock = fs::File::open(job.spool.join("taken")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut written = ["x.log", "a/x.log", "a/b/c/x.log", "taken/x.log"]
+        .map(|name| job.put(name.as_bytes(), format!("line of {name}\n").as_bytes()))
+        .to_vec();
+    let agent = job.start();
+    let report = agent.reports("three are shipped", SOON, |r| r.totals.files == 3);
+    let aside: Vec<_> = report.set_aside.iter().map(|a| (a.file.as_str(), a.reason.as_str())).collect();
+    assert_eq!(aside, [("link", "NotARegularFile"), ("taken", "DirectoryInUse")]);
+    assert!(job.spool.join("a/b/c/x.log.COMPLETED").exists() && job.spool.join("taken/x.log").exists());
+    // Made later, and let go of: both are found without a restart.
+    drop(lock);
+    fs::create_dir(job.spool.join("late")).unwrap();
+    written.push(job.put(b"late/x.log", b"late\n"));
+    agent.reports("all are shipped", SOON, |r| r.totals.files == 5);
+    let found = sent(&job, 1, 5);
+    let mut paths: Vec<_> = found.iter().map(|record| record.headers[0].1.clone()).collect();
+    paths.sort();
+    let expected = ["a/b/c/x.log", "a/x.log", "late/x.log", "taken/x.log", "x.log"];
+    assert_eq!(paths, expected.map(|name| job.spool.join(name).display().to_string()));
+    exactly(&job, &written);
+    agent.kill();
+    job.once();
+    assert_eq!(sent(&job, 1, 5).len(), 5, "a successor ships nothing again");
+}

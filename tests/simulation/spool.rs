@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use spoolway::agent::channel::file::{Entry, Reason};
+use spoolway::agent::channel::file::{Entry, Obstacle, Reason};
 use spoolway::agent::channel::name::Name;
 use spoolway::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
 use spoolway::agent::source::{FileError, Source, SourceError};
@@ -241,7 +241,8 @@ impl Source for Spool {
             }
             if let Some(&key) = sim.disk.names.get(&name) {
                 let (stat, regular) = (sim.disk.stat(key), !sim.disk.objects[key].special);
-                entries.push(Entry { name: Name::new(name.as_bytes()), stat, regular });
+                let why = || Obstacle { reason: Reason::NotARegularFile, note: "it is a FIFO".into() };
+                entries.push(Entry { name: Name::new(name.as_bytes()), stat, obstacle: (!regular).then(why) });
             }
         }
         let sim = &mut *self.sim.borrow_mut();

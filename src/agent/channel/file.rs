@@ -36,8 +36,17 @@ pub struct Entry {
     pub name: Name,
     /// What `lstat` said.
     pub stat: Stat,
-    /// False for links, FIFOs, sockets and devices, which are set aside unopened.
-    pub regular: bool,
+    /// Set where it is not to be opened: a link, FIFO, socket or device, or a directory that cannot be entered.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// Why something in a listing is set aside unopened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// As a word.
+    pub reason: Reason,
+    /// As the kernel or the source says it.
+    pub note: String,
 }
 
 /// Where a file stands. Time is the agent's own monotonic clock.
@@ -89,6 +98,10 @@ pub enum Reason {
     NotARegularFile,
     /// Known by its first bytes as gzip, zstd, bzip2, xz, lz4 or zip.
     CompressedFile,
+    /// A sub-directory that another agent has locked.
+    DirectoryInUse,
+    /// A sub-directory on another file system.
+    AnotherFileSystem,
     /// The kernel cannot read it (EIO and the like).
     ReadError,
     /// A record that Kafka refuses for its size.
@@ -108,6 +121,8 @@ impl Reason {
             }
             Reason::NotARegularFile => "only regular files are shipped; remove it or exclude it with ignorePattern",
             Reason::CompressedFile => "decompress it, or exclude it with ignorePattern",
+            Reason::DirectoryInUse => "let one LogPipeline alone read it; it is entered when the other agent ends",
+            Reason::AnotherFileSystem => "write a LogPipeline of its own for it",
             Reason::ReadError => "check the disk (dmesg)",
             Reason::RecordTooLarge => "raise the topic's max.message.bytes, or lower maxLineBytes",
             Reason::Rewritten => "it was changed in place after it was shipped; give new content a new name",

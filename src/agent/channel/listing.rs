@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::file::{Begun, Entry, File, Phase, Reason};
+use super::file::{Begun, Entry, File, Obstacle, Phase, Reason};
 use super::progress::Progress;
 use super::{Channel, FULL_LISTING, Inode};
 use crate::agent::source::SourceError;
@@ -49,13 +49,13 @@ impl Channel {
 
     fn see(&mut self, entry: Entry, now: Duration) {
         let inode = entry.stat.inode;
-        let regular = entry.regular;
+        let obstacle = entry.obstacle.clone();
         let Some(file) = self.files.get_mut(&inode) else {
             self.files.insert(inode, File::new(entry, now, self.listing));
-            if !regular {
-                return self.set_aside(inode, Reason::NotARegularFile, "it is a link, FIFO, socket or device", now);
-            }
-            return self.enter(inode, now);
+            return match obstacle {
+                Some(Obstacle { reason, note }) => self.set_aside(inode, reason, &note, now),
+                None => self.enter(inode, now),
+            };
         };
         if file.listing == self.listing {
             file.linked = true; // a second hard link: its turn comes when the first name is done
@@ -65,6 +65,13 @@ impl Channel {
         file.linked = false;
         file.name = entry.name;
         let changed = file.update(entry.stat, now);
+        if let Some(Obstacle { reason, note }) = obstacle {
+            // What it was may have ended by now; what is set aside already stays so.
+            if !matches!(file.phase, Phase::SetAside { reason: before, .. } if before == reason) {
+                self.set_aside(inode, reason, &note, now);
+            }
+            return;
+        }
         match file.phase {
             Phase::Completed { .. } if self.settings.track && !changed => {}
             Phase::Absent { .. } | Phase::Completed { .. } => self.enter(inode, now),
@@ -141,7 +148,7 @@ impl Channel {
     pub(super) fn adopt(&mut self, progress: Progress, now: Duration) {
         let file = self.files.entry(progress.inode).or_insert_with(|| {
             let stat = super::file::Stat { inode: progress.inode, size: progress.position, ..Default::default() };
-            let entry = Entry { name: progress.name.clone(), stat, regular: true };
+            let entry = Entry { name: progress.name.clone(), stat, obstacle: None };
             let phase = Phase::Absent { since: now };
             File { phase, ..File::new(entry, now, 0) }
         });

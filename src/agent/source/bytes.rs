@@ -8,7 +8,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::FileError;
 use crate::agent::channel::digest::Mark;
-use crate::agent::channel::file::{Reason, Stat};
+use crate::agent::channel::file::{Obstacle, Reason, Stat};
+
+/// What keeps a name that is no regular file from being opened.
+pub fn not_regular() -> Obstacle {
+    Obstacle { reason: Reason::NotARegularFile, note: "it is a link, FIFO, socket or device".into() }
+}
 
 /// What a failed call means for the file.
 pub fn file_error(errno: Errno) -> FileError {

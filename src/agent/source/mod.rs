@@ -1,5 +1,6 @@
 //! Where lines come from. A source is a thin shell: it does the I/O the channel asks for and decides nothing.
 
+mod branches;
 mod bytes;
 mod lease;
 pub mod spooldir;

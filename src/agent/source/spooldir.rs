@@ -2,27 +2,27 @@
 //!
 //! Files are opened beneath the directory's descriptor (`openat2`, no links), checked to be regular, and renamed on that descriptor,
 //! never by a path string. The directory is locked (`flock`) as long as it is open: for itself alone where files are renamed or
-//! deleted, shared where all only track.
+//! deleted, shared where all only track. With `recursive`, so is every sub-directory (`branches`).
 
-use std::collections::HashMap;
+mod completing;
+mod unusable;
+
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::bytes::{file_error, fill, mark_at, stat_of};
+use super::branches::{Branches, How, join, obstacle, split};
+use super::bytes::{file_error, fill, mark_at, not_regular, stat_of};
 use super::watch::Watch;
 use super::way::Way;
 use super::{FileError, Source, SourceError, lease};
-use crate::agent::channel::file::{Entry, Reason, Stat};
+use crate::agent::channel::file::{Entry, Stat};
 use crate::agent::channel::name::Name;
 use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
-use crate::pipeline::{self, report::FlowReason};
-
-/// Longest name a directory entry may have.
-const NAME_MAX: usize = 255;
+use crate::pipeline;
 
 /// What of the pipeline concerns the directory.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Settings {
     pub include: regex::Regex,
     /// Full match on the name: never a candidate; wins over `include`.
     pub ignore: regex::Regex,
+    /// Sub-directories are read too.
+    pub recursive: bool,
     /// Ends the names of completed files.
     pub suffix: String,
     /// What completes a file.
@@ -46,10 +48,11 @@ pub struct SpoolDir {
     settings: Settings,
     way: Way,
     dir: Option<OwnedFd>,
+    branches: Branches,
     open: HashMap<Inode, OwnedFd>,
     watch: Watch,
-    /// The directory's own last change, at the last listing.
-    listed: Option<Stat>,
+    /// The directories' own last changes, at the last listing.
+    listed: Option<Vec<Stat>>,
 }
 
 impl SpoolDir {
@@ -57,7 +60,8 @@ impl SpoolDir {
     pub fn new(settings: Settings, stop: OwnedFd) -> Self {
         lease::ignore_sigio();
         let way = Way::new(settings.path.clone(), settings.root.clone());
-        SpoolDir { settings, way, dir: None, open: HashMap::new(), watch: Watch::new(stop), listed: None }
+        let (branches, open) = (Branches::default(), HashMap::new());
+        SpoolDir { settings, way, dir: None, branches, open, watch: Watch::new(stop), listed: None }
     }
 
     /// Takes over other settings: [`Source::open`] is next. Where they name the same directory, its lock is never let go of: another
@@ -73,79 +77,11 @@ impl SpoolDir {
         self.dir.as_ref().ok_or(Errno::NOENT)
     }
 
-    fn missing(&self, errno: Errno) -> SourceError {
-        let path = self.settings.path.escape_debug();
-        if let Some(root) = self.way.root_is_gone() {
-            let message = format!(
-                "{root} was removed on this node while the agent had it mounted; it ends, so that what is there now is mounted"
-            );
-            return SourceError { ends: true, ..SourceError::new(FlowReason::SpoolDirectoryMissing, message) };
-        }
-        let message = match errno {
-            Errno::NOENT => {
-                format!("spool directory {path} does not exist; create it, or correct spec.source.spoolDir.path")
-            }
-            Errno::NOTDIR => {
-                format!("spool directory {path} is not a directory; correct spec.source.spoolDir.path")
-            }
-            Errno::ACCESS | Errno::PERM => {
-                format!("spool directory {path} cannot be read by uid {}; {}", uid(), self.owner_advice())
-            }
-            Errno::LOOP | Errno::XDEV => format!(
-                "spool directory {path} is reached by a link, which is not followed; put a directory there, or correct spec.source.spoolDir.path"
-            ),
-            Errno::STALE => format!("spool directory {path} was replaced by another; it is opened anew"),
-            other => format!("spool directory {path} cannot be read: {other}"),
-        };
-        SourceError::new(FlowReason::SpoolDirectoryMissing, message)
-    }
-
     /// True when the directory that is open is the one that the path names.
     fn is_still_there(&self) -> Result<bool, Errno> {
         let Some(dir) = &self.dir else { return Ok(false) };
         let (here, there) = (rustix::fs::fstat(dir)?, self.way.stat()?);
         Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
-    }
-
-    fn unlocked(&self, errno: Errno) -> SourceError {
-        let path = self.settings.path.escape_debug();
-        if errno == Errno::WOULDBLOCK {
-            let message =
-                format!("another agent has {path} locked; this one waits, and takes over when the other ends");
-            return SourceError::new(FlowReason::AnotherAgentRunning, message);
-        }
-        let message =
-            format!("spool directory {path} cannot be locked: {errno}; a file system with flock is needed");
-        SourceError::new(FlowReason::SpoolDirectoryMissing, message)
-    }
-
-    /// Whom the directory belongs to, and what to set.
-    fn owner_advice(&self) -> String {
-        let Ok(stat) = self.way.stat() else { return "run the agent as a user that may".into() };
-        let (user, group) = (stat.st_uid, stat.st_gid);
-        let set = if self.way.has_root() {
-            format!("set spec.placement.daemonSet.runAsUser: {user} and runAsGroup: {group}")
-        } else {
-            "run the agent as that user".into()
-        };
-        format!("it belongs to uid {user}, gid {group}: {set}, or change the owner or mode")
-    }
-
-    /// Renaming and deleting need write permission on the directory: better said before anything is shipped.
-    fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
-        let what = match self.settings.completion {
-            pipeline::Completion::Rename => "renamed",
-            pipeline::Completion::Delete => "deleted",
-            pipeline::Completion::Track => return Ok(()),
-        };
-        let path = self.settings.path.escape_debug();
-        let advice = match rustix::fs::accessat(dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
-            Ok(()) => return Ok(()),
-            Err(Errno::ROFS) => "it is mounted read-only: mount it writable, or set completion: Track".to_owned(),
-            Err(_) => self.owner_advice(),
-        };
-        let message = format!("files in {path} cannot be {what} by uid {} when they are shipped; {advice}", uid());
-        Err(SourceError::new(FlowReason::CannotComplete, message))
     }
 
     /// Those that only track may share a directory.
@@ -164,20 +100,28 @@ impl SpoolDir {
         self.settings.include.is_match(&text) && !self.settings.ignore.is_match(&text)
     }
 
+    /// The directory that a file is in, and its name there.
+    fn place<'a>(&self, name: &'a Name) -> Option<(&OwnedFd, &'a [u8])> {
+        let (path, base) = split(&name.0);
+        let dir = if path.is_empty() { self.dir.as_ref() } else { self.branches.get(path) };
+        Some((dir?, base))
+    }
+
     /// Opens a file beneath the directory and checks that it is the one meant.
     fn open_file(&self, name: &Name, inode: Inode) -> Result<(OwnedFd, Stat), FileError> {
-        let dir = self.dir.as_ref().ok_or(FileError::Vanished)?;
+        let (dir, base) = self.place(name).ok_or(FileError::Vanished)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let fd = match rustix::fs::openat2(dir, &*name.0, flags, Mode::empty(), beneath) {
+        let fd = match rustix::fs::openat2(dir, base, flags, Mode::empty(), beneath) {
             // Kernels before 5.6 and old seccomp profiles: the same without the kernel's help, names hold no slash.
-            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(dir, &*name.0, flags, Mode::empty()),
+            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(dir, base, flags, Mode::empty()),
             other => other,
         }
         .map_err(file_error)?;
         let (stat, regular) = stat_of(&fd, "", AtFlags::EMPTY_PATH).map_err(file_error)?;
         if !regular {
-            return Err(FileError::Aside(Reason::NotARegularFile, "it is a link, FIFO, socket or device".into()));
+            let why = not_regular();
+            return Err(FileError::Aside(why.reason, why.note));
         }
         if stat.inode != inode {
             return Err(FileError::Vanished);
@@ -185,68 +129,68 @@ impl SpoolDir {
         Ok((fd, stat))
     }
 
-    fn complete_one(&self, wanted: &Completion) -> Completed {
-        let (file, stat) = match self.open_file(&wanted.name, wanted.inode) {
-            Ok(opened) => opened,
-            Err(FileError::Vanished) => return Completed::Gone,
-            Err(FileError::Aside(_, why)) => return Completed::Refused(why),
-        };
-        if let (Some(here), Some(there)) = (stat.birth, wanted.birth)
-            && here != there
-        {
-            return Completed::Gone; // another file has its inode
-        }
-        let track = self.settings.completion == pipeline::Completion::Track;
-        if !track && lease::ask(&file) == Writer::Open {
-            return Completed::Writer;
-        }
-        if stat.size != wanted.size {
-            return Completed::Resized;
-        }
-        let tail_at = wanted.size - u64::from(wanted.tail.len);
-        for (from, mark) in [(0, wanted.head), (tail_at, wanted.tail)] {
-            match mark_at(&file, from, mark.len) {
-                Ok(Some(found)) if found == mark => {}
-                Ok(_) => return Completed::Rewritten,
-                Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
+    /// The directories' own last changes.
+    fn stats(&self) -> Result<Vec<Stat>, Errno> {
+        let (top, _) = stat_of(self.dir()?, "", AtFlags::EMPTY_PATH)?;
+        Ok([vec![top], self.branches.stats()].concat())
+    }
+
+    /// What one directory holds: `entries` gets its files, `found` its sub-directories, where they are to be read.
+    fn look(
+        &self,
+        dir: &OwnedFd,
+        path: &[u8],
+        entries: &mut Vec<Entry>,
+        found: &mut Vec<Box<[u8]>>,
+    ) -> Result<(), Errno> {
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if entry.file_type().is_dir() {
+                if self.settings.recursive && !name.starts_with(b".") {
+                    found.push(join(path, name));
+                }
+            } else if self.is_candidate(name)
+                // What vanished since readdir is no entry.
+                && let Ok((stat, regular)) = stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            {
+                let obstacle = (!regular).then(not_regular);
+                entries.push(Entry { name: Name(join(path, name)), stat, obstacle });
             }
         }
-        match self.settings.completion {
-            pipeline::Completion::Rename => self.rename(&wanted.name),
-            pipeline::Completion::Delete => self.delete(&wanted.name),
-            pipeline::Completion::Track => Completed::Kept,
-        }
+        Ok(())
     }
 
-    fn delete(&self, name: &Name) -> Completed {
-        let Some(dir) = &self.dir else { return Completed::Gone };
-        match rustix::fs::unlinkat(dir, &*name.0, AtFlags::empty()) {
-            Ok(()) => Completed::Deleted,
-            Err(Errno::NOENT) => Completed::Gone,
-            Err(errno) => self.refused(errno),
-        }
-    }
-
-    fn refused(&self, errno: Errno) -> Completed {
-        match errno {
-            Errno::ACCESS | Errno::PERM => Completed::Refused(format!("{errno}; {}", self.owner_advice())),
-            other => Completed::Refused(other.to_string()),
-        }
-    }
-
-    /// Renames to `<name><suffix>`, or with a number before the suffix where that name is taken. Never overwrites.
-    fn rename(&self, name: &Name) -> Completed {
-        let Some(dir) = &self.dir else { return Completed::Gone };
-        for number in 1..=u32::MAX {
-            let target = completed_name(&name.0, number, &self.settings.suffix);
-            match rustix::fs::renameat_with(dir, &*name.0, dir, &*target.0, RenameFlags::NOREPLACE) {
-                Ok(()) => return Completed::Renamed(target),
-                Err(Errno::EXIST) => {}
-                Err(Errno::NOENT) => return Completed::Gone,
-                Err(errno) => return self.refused(errno),
+    /// Enters what was found, and what is found there; leaves what is gone.
+    fn descend(&mut self, entries: &mut Vec<Entry>, mut found: Vec<Box<[u8]>>) {
+        let writes = self.settings.completion != pipeline::Completion::Track;
+        let how = How { lock: self.lock(), writes };
+        let mut there = BTreeSet::new();
+        while let Some(path) = found.pop() {
+            let Some(top) = &self.dir else { return };
+            let entered = self.branches.enter(top, &path, how);
+            let looked = entered.and_then(|is_new| {
+                let Some(dir) = self.branches.get(&path) else { return Ok(()) };
+                if is_new {
+                    self.watch.also(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
+                }
+                self.look(dir, &path, entries, &mut found).map_err(obstacle)
+            });
+            match looked {
+                Ok(()) => drop(there.insert(path)),
+                Err(why) => {
+                    if let Ok((stat, _)) = stat_of(top, &*path, AtFlags::SYMLINK_NOFOLLOW) {
+                        // The size of a directory is no backlog.
+                        entries.push(Entry {
+                            name: Name(path),
+                            stat: Stat { size: 0, ..stat },
+                            obstacle: Some(why),
+                        });
+                    }
+                }
             }
         }
-        Completed::Refused("every completed name is taken".into())
+        self.branches.keep(&there);
     }
 }
 
@@ -265,6 +209,7 @@ impl Source for SpoolDir {
         };
         rustix::fs::flock(&dir, self.lock()).map_err(|e| self.unlocked(e))?;
         self.check_writable(&dir)?;
+        self.branches.lock(self.lock());
         // By the descriptor, for what the path names may be another directory by now.
         if is_new {
             self.watch.on(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
@@ -276,6 +221,7 @@ impl Source for SpoolDir {
     fn release(&mut self) {
         self.open.clear();
         self.dir = None;
+        self.branches.clear();
         self.listed = None;
     }
 
@@ -283,25 +229,16 @@ impl Source for SpoolDir {
         if !self.is_still_there().map_err(|e| self.missing(e))? {
             return Err(self.missing(Errno::STALE));
         }
-        let (here, _) =
-            self.dir().and_then(|dir| stat_of(dir, "", AtFlags::EMPTY_PATH)).map_err(|e| self.missing(e))?;
-        if !full && self.listed == Some(here) {
+        let here = self.stats().map_err(|e| self.missing(e))?;
+        if !full && self.listed.as_ref() == Some(&here) {
             return Ok(None);
         }
         self.watch.listed();
-        let dir = self.dir().map_err(|e| self.missing(e))?;
-        let mut entries = vec![];
-        for entry in Dir::read_from(dir).map_err(|e| self.missing(e))? {
-            let entry = entry.map_err(|e| self.missing(e))?;
-            let name = entry.file_name().to_bytes();
-            if entry.file_type().is_dir() || !self.is_candidate(name) {
-                continue;
-            }
-            // What vanished since readdir is no entry.
-            if let Ok((stat, regular)) = stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                entries.push(Entry { name: Name::new(name), stat, regular });
-            }
-        }
+        let (mut entries, mut found) = (vec![], vec![]);
+        let top = self.dir().map_err(|e| self.missing(e))?;
+        self.look(top, b"", &mut entries, &mut found).map_err(|e| self.missing(e))?;
+        self.descend(&mut entries, found);
+        // As they were before it: what changes meanwhile, and a directory that is new, is a change.
         self.listed = Some(here);
         Ok(Some(entries))
     }
@@ -328,13 +265,15 @@ impl Source for SpoolDir {
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
         let results: Vec<_> = batch.iter().map(|wanted| (wanted.inode, self.complete_one(wanted))).collect();
-        if results.iter().any(|(_, result)| matches!(result, Completed::Renamed(_) | Completed::Deleted))
-            && let Some(Err(errno)) = self.dir.as_ref().map(rustix::fs::fsync)
-        {
-            tracing::warn!(
-                "what was done in {} may not survive a crash: {errno}",
-                self.settings.path.escape_debug()
-            );
+        let done = |result: &Completed| matches!(result, Completed::Renamed(_) | Completed::Deleted);
+        let done = batch.iter().zip(&results).filter(|(_, (_, result))| done(result));
+        let places: BTreeSet<&[u8]> = done.map(|(wanted, _)| split(&wanted.name.0).0).collect();
+        for path in places {
+            let dir = if path.is_empty() { self.dir.as_ref() } else { self.branches.get(path) };
+            if let Some(Err(errno)) = dir.map(rustix::fs::fsync) {
+                let shown = self.settings.path.escape_debug();
+                tracing::warn!("what was done in {shown} may not survive a crash: {errno}");
+            }
         }
         results
     }
@@ -342,21 +281,4 @@ impl Source for SpoolDir {
     fn wait(&mut self, time: Duration) -> bool {
         self.watch.wait(time)
     }
-}
-
-fn uid() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-/// `x.csv` → `x.csv.COMPLETED`, `x.csv.2.COMPLETED`, …; a name that becomes too long is cut and carries a hash instead.
-fn completed_name(name: &[u8], number: u32, suffix: &str) -> Name {
-    let tail = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };
-    let mut target = name.to_vec();
-    if name.len() + tail.len() > NAME_MAX {
-        let hash = format!("~{:016x}", xxh3_64(name));
-        target.truncate(NAME_MAX.saturating_sub(tail.len() + hash.len()));
-        target.extend_from_slice(hash.as_bytes());
-    }
-    target.extend_from_slice(tail.as_bytes());
-    Name::new(&target)
 }

@@ -7,7 +7,17 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-/// A watch on one directory, and the descriptor that tells to stop.
+/// What is a change of a directory.
+const EVENTS: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
+
+/// A watch on the directories, and the descriptor that tells to stop.
 pub struct Watch {
     inotify: Option<OwnedFd>,
     stop: OwnedFd,
@@ -23,19 +33,18 @@ impl Watch {
 
     /// Watches the directory behind `path` from now on, instead of the one before.
     pub fn on(&mut self, path: &str) {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::MODIFY
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
         self.inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .and_then(|fd| inotify::add_watch(&fd, path, flags).map(|_| fd))
+            .and_then(|fd| inotify::add_watch(&fd, path, EVENTS).map(|_| fd))
             .inspect_err(|e| tracing::debug!("no inotify ({e}); the directory is polled"))
             .ok();
         self.changed = false;
+    }
+
+    /// Watches one more directory.
+    pub fn also(&self, path: &str) {
+        if let Some(Err(e)) = self.inotify.as_ref().map(|fd| inotify::add_watch(fd, path, EVENTS)) {
+            tracing::debug!("no inotify for a sub-directory ({e}); it is polled");
+        }
     }
 
     /// A listing is about to see everything up to now.

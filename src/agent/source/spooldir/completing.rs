@@ -1,0 +1,97 @@
+//! The end of a file: renamed, deleted or left, once more known to be what was committed. I/O.
+//!
+//! Invariant: nothing is overwritten, and no file is touched that another one has taken the name or the inode of.
+
+use rustix::fs::{AtFlags, RenameFlags};
+use rustix::io::Errno;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::super::branches::{join, split};
+use super::super::bytes::mark_at;
+use super::super::{FileError, lease};
+use super::SpoolDir;
+use crate::agent::channel::name::Name;
+use crate::agent::channel::{Completed, Completion, Writer};
+use crate::pipeline;
+
+/// Longest name a directory entry may have.
+const NAME_MAX: usize = 255;
+
+impl SpoolDir {
+    pub(super) fn complete_one(&self, wanted: &Completion) -> Completed {
+        let (file, stat) = match self.open_file(&wanted.name, wanted.inode) {
+            Ok(opened) => opened,
+            Err(FileError::Vanished) => return Completed::Gone,
+            Err(FileError::Aside(_, why)) => return Completed::Refused(why),
+        };
+        if let (Some(here), Some(there)) = (stat.birth, wanted.birth)
+            && here != there
+        {
+            return Completed::Gone; // another file has its inode
+        }
+        let track = self.settings.completion == pipeline::Completion::Track;
+        if !track && lease::ask(&file) == Writer::Open {
+            return Completed::Writer;
+        }
+        if stat.size != wanted.size {
+            return Completed::Resized;
+        }
+        let tail_at = wanted.size - u64::from(wanted.tail.len);
+        for (from, mark) in [(0, wanted.head), (tail_at, wanted.tail)] {
+            match mark_at(&file, from, mark.len) {
+                Ok(Some(found)) if found == mark => {}
+                Ok(_) => return Completed::Rewritten,
+                Err(errno) => return Completed::Refused(format!("cannot be read: {errno}")),
+            }
+        }
+        match self.settings.completion {
+            pipeline::Completion::Rename => self.rename(&wanted.name),
+            pipeline::Completion::Delete => self.delete(&wanted.name),
+            pipeline::Completion::Track => Completed::Kept,
+        }
+    }
+
+    fn delete(&self, name: &Name) -> Completed {
+        let Some((dir, base)) = self.place(name) else { return Completed::Gone };
+        match rustix::fs::unlinkat(dir, base, AtFlags::empty()) {
+            Ok(()) => Completed::Deleted,
+            Err(Errno::NOENT) => Completed::Gone,
+            Err(errno) => self.refused(errno),
+        }
+    }
+
+    fn refused(&self, errno: Errno) -> Completed {
+        match errno {
+            Errno::ACCESS | Errno::PERM => Completed::Refused(format!("{errno}; {}", self.owner_advice())),
+            other => Completed::Refused(other.to_string()),
+        }
+    }
+
+    /// Renames to `<name><suffix>`, or with a number before the suffix where that name is taken. Never overwrites.
+    fn rename(&self, name: &Name) -> Completed {
+        let Some((dir, base)) = self.place(name) else { return Completed::Gone };
+        for number in 1..=u32::MAX {
+            let target = completed_name(base, number, &self.settings.suffix);
+            match rustix::fs::renameat_with(dir, base, dir, &*target, RenameFlags::NOREPLACE) {
+                Ok(()) => return Completed::Renamed(Name(join(split(&name.0).0, &target))),
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => return Completed::Gone,
+                Err(errno) => return self.refused(errno),
+            }
+        }
+        Completed::Refused("every completed name is taken".into())
+    }
+}
+
+/// `x.csv` → `x.csv.COMPLETED`, `x.csv.2.COMPLETED`, …; a name that becomes too long is cut and carries a hash instead.
+fn completed_name(name: &[u8], number: u32, suffix: &str) -> Vec<u8> {
+    let tail = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };
+    let mut target = name.to_vec();
+    if name.len() + tail.len() > NAME_MAX {
+        let hash = format!("~{:016x}", xxh3_64(name));
+        target.truncate(NAME_MAX.saturating_sub(tail.len() + hash.len()));
+        target.extend_from_slice(hash.as_bytes());
+    }
+    target.extend_from_slice(tail.as_bytes());
+    target
+}
