@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use crate::pipeline::sink::SaslMechanism;
-use crate::pipeline::{Compression, KafkaSink};
+use crate::pipeline::{Acks, Compression, Guarantee, KafkaSink};
 use crate::secrets::{SecretError, Secrets};
 
 /// `transaction.timeout.ms`: a dead agent holds up every `read_committed` reader for this long, plus up to 10 s.
@@ -60,7 +60,8 @@ fn secure(config: &mut ClientConfig, sink: &KafkaSink, secrets: &Secrets) -> Res
     Ok(())
 }
 
-/// The transactional producer (KIP-98). `transactional.id` turns on idempotence and `acks=all`.
+/// The producer that carries `guarantee`: transactional (KIP-98; `transactional_id` turns on idempotence and `acks=all`), idempotent, or
+/// neither, with the pipeline's `acks`.
 ///
 /// # Errors
 /// A Secret is missing or unusable.
@@ -68,13 +69,23 @@ pub fn producer(
     sink: &KafkaSink,
     agent: &str,
     secrets: &Secrets,
+    guarantee: Guarantee,
     transactional_id: &str,
     max_line: u64,
 ) -> Result<ClientConfig, SecretError> {
     let mut config = base(sink, agent, secrets)?;
+    match guarantee {
+        Guarantee::ExactlyOnce => config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string()),
+        Guarantee::AtLeastOnce => {
+            config.set("enable.idempotence", "true").set("message.timeout.ms", message_timeout())
+        }
+        Guarantee::BestEffort => {
+            config.set("request.required.acks", acks(sink.acks())).set("message.timeout.ms", message_timeout())
+        }
+    };
     config
-        .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
         // The local check counts value + key + headers + 36 bytes against this.
         .set("message.max.bytes", 1_048_000.max(max_line + 48_000).to_string())
         .set("batch.size", "1000000") // below the topic's default max.message.bytes: brokers refuse whole batches
@@ -118,6 +129,19 @@ pub fn consumer(
 /// A Secret is missing or unusable.
 pub fn admin(sink: &KafkaSink, agent: &str, secrets: &Secrets) -> Result<ClientConfig, SecretError> {
     base(sink, agent, secrets)
+}
+
+/// A line that is not delivered by then is read again: the file is the buffer. In a transaction librdkafka takes that one's timeout.
+fn message_timeout() -> String {
+    TRANSACTION_TIMEOUT.as_millis().to_string()
+}
+
+fn acks(acks: Acks) -> &'static str {
+    match acks {
+        Acks::All => "all",
+        Acks::Leader => "1",
+        Acks::None => "0",
+    }
 }
 
 fn codec(compression: Compression) -> &'static str {

@@ -36,7 +36,7 @@ fn settings(once: bool) -> Settings {
         topic: "test".into(),
         partitions: Rule::default(),
         headers: Default::default(),
-        rules: Rules { max_line: 8, on_long_line: OnLongLine::Truncate },
+        rules: Rules { max_line: 8, on_long_line: OnLongLine::Truncate, charset: None },
         order: ConsumeOrder::Oldest,
         track: false,
         settle: SECOND,
@@ -83,13 +83,13 @@ impl Scene {
         }
         let (stat, content) = (self.stat(read.inode), self.files[&read.inode].2.clone());
         let from = content.len().min(read.from as usize);
-        let data = &content[from..content.len().min(from + read.len)];
+        let mut data = content[from..content.len().min(from + read.len)].to_vec();
         let end = from + data.len() == content.len();
         let head = content.get(..read.head as usize).filter(|h| !h.is_empty()).map(Mark::of);
         let writer = if read.seal && end { Writer::None } else { Writer::NotAsked };
         let mut lines = vec![];
         let chunk = Chunk { stat, head, end, writer };
-        if let Some(records) = self.channel.read(read, &chunk, data, self.now, &mut lines) {
+        if let Some(records) = self.channel.read(read, &chunk, &mut data, self.now, &mut lines) {
             let text = |l: &spoolway::agent::channel::splitter::Line| l.of(&data[records.back..]).to_vec();
             self.sent.push((records.topic.clone(), records.partition, records.spread));
             self.lines.extend(lines.iter().map(|l| String::from_utf8(text(l)).unwrap()));

@@ -21,6 +21,8 @@ const BEYOND_THE_RULES: &[(&str, &str)] = &[
     ("keys that come twice", "kubectl refuses them before anything is sent"),
     ("broken patterns", "a rule cannot compile a regular expression as the agent does"),
     ("pattern that grows", "a rule cannot compile a regular expression as the agent does"),
+    ("character set that is none", "a rule does not know the names of the Encoding Standard"),
+    ("character set whose lines cannot be cut", "a rule does not know the names of the Encoding Standard"),
     ("namespace that is none", "a rule cannot see the namespace; the API server looks for it"),
     (
         "several documents, two bad: document 4 (web)",

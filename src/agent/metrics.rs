@@ -24,6 +24,11 @@ impl Collector for Page {
             ("commits", "Transactions committed.", totals.commits),
             ("retries", "Transactions given up and read again.", totals.retries),
             ("long_lines", "Lines longer than maxLineBytes.", totals.long_lines),
+            (
+                "decode_errors",
+                "Byte sequences that were not of inputCharset, replaced or left out.",
+                totals.decode_errors,
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -115,7 +115,7 @@ fn ship(
             Step::Read(read) => match source.read(&read, &mut data) {
                 Ok(chunk) => {
                     // Unchanged means: since this moment, however long the disk took.
-                    if let Some(records) = channel.read(&read, &chunk, &data, world.now(), &mut lines) {
+                    if let Some(records) = channel.read(&read, &chunk, &mut data, world.now(), &mut lines) {
                         sink.append(&records, &mut data, &lines)?;
                     }
                 }

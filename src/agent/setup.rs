@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::{Options, channel, sink, source};
+use crate::agent::channel::charset::Charset;
 use crate::agent::channel::{headers, partitioner, splitter};
 use crate::agent::sink::kafka::pin::Pin;
 use crate::pipeline::pod::child_name;
@@ -37,6 +38,8 @@ impl Setup {
             anyhow::bail!("an agent needs spec.source.spoolDir and spec.sink.kafka");
         };
         let (name, namespace, delivery) = (&pipeline.metadata.name, pipeline.namespace(), pipeline.delivery());
+        let charset =
+            spool.input_charset.as_deref().and_then(|name| Charset::new(name, spool.decode_error_policy()));
         let identity = format!("{}/{namespace}/{name}/{}", config.cluster, options.agent_id);
         let transactional_id = format!("spoolway/{identity}");
         let pin = match (&config.pod, &options.state_dir) {
@@ -70,6 +73,7 @@ impl Setup {
                 rules: splitter::Rules {
                     max_line: usize::try_from(spool.max_line_bytes())?,
                     on_long_line: spool.on_long_line(),
+                    charset,
                 },
                 order: spool.consume_order(),
                 track: spool.completion() == pipeline::Completion::Track,
@@ -85,11 +89,13 @@ impl Setup {
                 agent: options.agent_id.clone(),
                 checkpoint_topic: delivery.checkpoint_topic(namespace),
                 receipt_topic: delivery.receipt_topic(namespace),
+                guarantee: delivery.guarantee(),
                 pin,
                 secrets: options.secrets.clone(),
             },
             kafka: kafka.clone(),
-            max_line: spool.max_line_bytes(),
+            // Three bytes of UTF-8 for one of another character set at most.
+            max_line: spool.max_line_bytes() * if charset.is_some() { 3 } else { 1 },
             suspended: pipeline.spec.suspend.unwrap_or(false),
             identity,
         })

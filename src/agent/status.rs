@@ -204,6 +204,7 @@ impl Status {
                 files: shot.totals.files,
                 set_aside: shot.set_aside,
                 long_lines: shot.totals.long_lines,
+                decode_errors: shot.totals.decode_errors,
                 commits: shot.totals.commits,
                 retries: state.retries,
             },

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::OperatorConfig;
 use crate::pipeline::problem::quoted;
-use crate::pipeline::{Judge, LogPipeline, Problem, shape, unavailable, validate};
+use crate::pipeline::{Judge, LogPipeline, Problem, shape, validate};
 
 /// The label by which a namespace says what its pods may do.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -38,14 +38,12 @@ pub struct Place<'a> {
 /// It cannot be run: all problems at once.
 pub fn valid(document: &Value, config: &OperatorConfig, place: &Place<'_>) -> Result<LogPipeline, Refusal> {
     let pipeline = shape::read(document).map_err(|problems| Refusal { reason: "InvalidSpec", problems })?;
-    let mut unsupported = unavailable(&pipeline);
-    unsupported.extend(not_yet(&pipeline));
     // The worst first.
     let found = [
         ("HostPathNotAllowed", outside(&pipeline, config).into_iter().collect()),
         ("NamespaceForbidsHostPath", forbidden(&pipeline, place).into_iter().collect()),
         ("NameTaken", taken(place).into_iter().collect()),
-        ("UnsupportedCombination", unsupported),
+        ("UnsupportedCombination", not_yet(&pipeline)),
         ("InvalidSpec", validate(&pipeline, Judge::Cluster)),
     ];
     let reason = found.iter().find(|(_, problems)| !problems.is_empty()).map(|(reason, _)| *reason);

@@ -22,7 +22,7 @@ pub mod sink;
 pub mod source;
 pub mod status;
 mod suggest;
-pub mod unavailable;
+mod unavailable;
 pub mod validate;
 
 use std::collections::BTreeMap;
@@ -37,7 +37,6 @@ pub use resolved::config_hash;
 pub use sink::{Acks, Compression, KafkaSink, Key, Partitioner, Sink};
 pub use source::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match};
 pub use status::LogPipelineStatus;
-pub use unavailable::unavailable;
 pub use validate::{Judge, validate};
 
 /// The `apiVersion` of a LogPipeline.

@@ -145,6 +145,9 @@ pub struct Totals {
     pub set_aside: u64,
     /// Lines longer than `maxLineBytes`.
     pub long_lines: u64,
+    /// Byte sequences that were not of `inputCharset`, and were replaced or left out.
+    #[serde(default)]
+    pub decode_errors: u64,
     /// Transactions committed.
     pub commits: u64,
     /// Transactions given up and read again.

@@ -61,7 +61,8 @@ pub struct SpoolDir {
     /// to 1m. Default 500ms. Takes the place of Flume's pollDelay (milliseconds there).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll_delay: Option<TimeSpan>,
-    /// The character set of the files, which are then decoded to UTF-8. Default: unset, bytes pass unchanged.
+    /// The character set of the files, by a name of the Encoding Standard; they are then decoded to UTF-8, a byte order mark at the
+    /// beginning is left out (it tells the order of UTF-16, which is little-endian otherwise). Default: unset, bytes pass unchanged.
     /// Takes the place of Flume's inputCharset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_charset: Option<String>,

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use super::problem::quoted;
 use super::quantity::{ByteSize, TimeSpan};
-use super::{Acks, Guarantee, LogPipeline, Problem, unavailable};
+use super::{Acks, Guarantee, LogPipeline, Problem};
 
 /// Who judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judge {
     /// The API server and the operator: the pipeline must say where its agents run.
     Cluster,
-    /// An agent on a bare machine: no placement is needed, and what this version cannot do is a problem.
+    /// An agent on a bare machine: no placement is needed.
     Bare,
 }
 
@@ -30,9 +30,6 @@ pub fn validate(pipeline: &LogPipeline, judge: Judge) -> Vec<Problem> {
     sink::check(pipeline, &mut found);
     delivery(pipeline, &mut found);
     placement::check(pipeline, judge, &mut found);
-    if judge == Judge::Bare {
-        found.0.extend(unavailable::unavailable(pipeline));
-    }
     found.0
 }
 

@@ -80,6 +80,7 @@ fn names() -> kafka::Settings {
         agent: "node-1".into(),
         checkpoint_topic: CHECKPOINTS.into(),
         receipt_topic: RECEIPTS.into(),
+        guarantee: spoolway::pipeline::Guarantee::ExactlyOnce,
         pin: kafka::pin::Pin::None,
         secrets: None,
     }

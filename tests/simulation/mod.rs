@@ -41,6 +41,7 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
         rules: Rules {
             max_line: 40,
             on_long_line: [OnLongLine::Split, OnLongLine::Truncate, OnLongLine::Skip][pick(&[0, 1, 2]) as usize],
+            charset: None,
         },
         order: [ConsumeOrder::Oldest, ConsumeOrder::Youngest, ConsumeOrder::Random][pick(&[0, 1, 2]) as usize],
         track: false,

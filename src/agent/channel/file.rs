@@ -104,6 +104,8 @@ pub enum Reason {
     AnotherFileSystem,
     /// The kernel cannot read it (EIO and the like).
     ReadError,
+    /// It has bytes that are not of `inputCharset`.
+    CannotDecode,
     /// A record that Kafka refuses for its size.
     RecordTooLarge,
     /// Its bytes changed after they were committed.
@@ -124,6 +126,7 @@ impl Reason {
             Reason::DirectoryInUse => "let one LogPipeline alone read it; it is entered when the other agent ends",
             Reason::AnotherFileSystem => "write a LogPipeline of its own for it",
             Reason::ReadError => "check the disk (dmesg)",
+            Reason::CannotDecode => "set inputCharset to what it is written in, or decodeErrorPolicy: Replace",
             Reason::RecordTooLarge => "raise the topic's max.message.bytes, or lower maxLineBytes",
             Reason::Rewritten => "it was changed in place after it was shipped; give new content a new name",
             Reason::CannotComplete => "let the agent's user rename in the directory, or run the agent as its owner",

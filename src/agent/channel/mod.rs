@@ -5,7 +5,9 @@
 //! of its last byte; whatever was handed out and not committed is forgotten by [`Channel::resume`].
 
 pub mod batch;
+pub mod charset;
 mod closing;
+mod cutting;
 pub mod digest;
 pub mod file;
 pub mod headers;

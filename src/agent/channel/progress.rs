@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::charset::ByteOrder;
 use super::digest::{Digest, FileId, Mark};
 use super::name::Name;
 use super::splitter::LineState;
@@ -45,6 +46,22 @@ pub fn extend(extents: &mut Vec<Extent>, runs: &[Run]) {
     }
 }
 
+/// How often a file's lines were not shipped as they stood in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Altered {
+    /// Lines longer than `maxLineBytes` (`onLongLine`).
+    pub long_lines: u64,
+    /// Byte sequences that were replaced or left out (`decodeErrorPolicy`).
+    pub decode_errors: u64,
+}
+
+impl Altered {
+    fn never(&self) -> bool {
+        *self == Altered::default()
+    }
+}
+
 /// What is committed of one generation of a file. The key on the topic is `<transactional.id>/<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -70,6 +87,9 @@ pub struct Progress {
     pub position: u64,
     /// Where in a line `position` stands.
     pub line_state: LineState,
+    /// What a UTF-16 file's first bytes told (`inputCharset`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub byte_order: Option<ByteOrder>,
     /// Topic the file began on, and finishes on.
     pub topic: String,
     /// Partition the file began on, and finishes on.
@@ -80,6 +100,9 @@ pub struct Progress {
     pub bytes: u64,
     /// Digest over them.
     pub digest: Digest,
+    /// How often they are not what the file holds.
+    #[serde(skip_serializing_if = "Altered::never", default)]
+    pub altered: Altered,
     /// Offsets they took.
     pub extents: Vec<Extent>,
     /// True once its last byte is committed: what is left is the rename.
@@ -151,6 +174,9 @@ pub struct Evidence {
     pub bytes: u64,
     /// Digest of all the file's records so far.
     pub digest: Digest,
+    /// How often they are not what the file holds, so far.
+    #[serde(skip_serializing_if = "Altered::never", default)]
+    pub altered: Altered,
     /// Segment: where its records are.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub runs: Vec<Run>,
@@ -189,6 +215,7 @@ impl Closing {
             lines: self.segment.lines,
             bytes: p.bytes,
             digest: p.digest,
+            altered: p.altered,
             runs: self.segment.runs.clone(),
             extents: vec![],
             ended: None,
@@ -266,11 +293,13 @@ mod tests {
             generation: 1,
             position: 9,
             line_state: LineState::Dropping,
+            byte_order: None,
             topic: "test".into(),
             partition: 3,
             lines: 2,
             bytes: 8,
             digest: Digest([1; 16]),
+            altered: Altered { long_lines: 1, decode_errors: 0 },
             extents: vec![Extent { partition: 3, first: Some(5), last: Some(6) }],
             finished: false,
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::batch::Batch;
+use super::cutting::{Cut, cut};
 use super::digest::{Digest, FileId, Mark};
 use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, born_like, is_compressed, marks};
 use super::headers::Labels;
-use super::progress::{EndBy, Progress, VERSION};
+use super::progress::{Altered, EndBy, Progress, VERSION};
 use super::splitter::{self, Line, LineState};
 use super::{Channel, Inode};
 use crate::agent::channel::name::Name;
@@ -124,12 +125,12 @@ impl Channel {
         })
     }
 
-    /// Takes over a chunk; `lines` are then those to append to the sink, as [`Records`] says.
+    /// Takes over a chunk; `lines` are then those to append to the sink, as [`Records`] says. Decoded lines take the place of `data`.
     pub fn read(
         &mut self,
         read: &Read,
         chunk: &Chunk,
-        data: &[u8],
+        data: &mut Vec<u8>,
         now: Duration,
         lines: &mut Vec<Line>,
     ) -> Option<Records> {
@@ -154,12 +155,26 @@ impl Channel {
             let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, partition);
             file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
         }
-        let state = file.begun.as_ref().map_or(LineState::Start, |b| b.progress.line_state);
         let enough = splitter::Enough { lines: MAX_LINES, bytes: room(&self.batch) };
-        let split = splitter::split(&data[read.back..], state, &self.settings.rules, sealed, enough, lines);
-        self.totals.long_lines += split.long_lines;
-        let records = self.advance(read, chunk, data, &split, lines, now);
-        self.place(read.inode, chunk, sealed, split.more, now);
+        let cut = cut(
+            &mut file.begun.as_deref_mut()?.progress,
+            &data[read.back..],
+            &self.settings.rules,
+            sealed,
+            enough,
+            lines,
+        );
+        self.totals.long_lines += cut.split.long_lines;
+        self.totals.decode_errors += cut.decode_errors;
+        let mut records = self.advance(read, chunk, data, &cut, lines, now);
+        match cut.undecodable {
+            Some(why) => self.set_aside(read.inode, Reason::CannotDecode, &why, now),
+            None => self.place(read.inode, chunk, sealed, cut.split.more, now),
+        }
+        if let Some(decoded) = cut.decoded {
+            *data = decoded;
+            records.iter_mut().for_each(|records| records.back = 0);
+        }
         records
     }
 
@@ -169,12 +184,13 @@ impl Channel {
         read: &Read,
         chunk: &Chunk,
         data: &[u8],
-        split: &splitter::Split,
+        cut: &Cut,
         lines: &[Line],
         now: Duration,
     ) -> Option<Records> {
         let file = self.files.get_mut(&read.inode)?;
         let begun = file.begun.as_deref_mut()?;
+        let split = &cut.split;
         begun.unverified = chunk.end; // its descriptor is closed at the end
         begun.scanned =
             if split.more || !chunk.end { begun.progress.position } else { read.from + data.len() as u64 };
@@ -195,9 +211,11 @@ impl Channel {
         progress.position += split.consumed as u64;
         progress.line_state = split.state;
         progress.finished = false;
-        let body = &data[read.back..];
+        progress.altered.long_lines += split.long_lines;
+        progress.altered.decode_errors += cut.decode_errors;
+        let values = cut.decoded.as_deref().unwrap_or(&data[read.back..]);
         for line in lines {
-            progress.digest.chain(line.of(body), &mut self.scratch);
+            progress.digest.chain(line.of(values), &mut self.scratch);
             progress.bytes += u64::from(line.len);
         }
         progress.lines += lines.len() as u64;
@@ -295,7 +313,9 @@ fn begin(file: &File, generation: u32, id: FileId, topic: &str, partition: i32) 
         lines: 0,
         bytes: 0,
         digest: Digest::default(),
+        altered: Altered::default(),
         extents: vec![],
+        byte_order: None,
         finished: false,
     }
 }

@@ -22,6 +22,8 @@ pub struct Totals {
     pub commits: u64,
     /// Lines longer than `maxLineBytes`, split, truncated or skipped as the pipeline says.
     pub long_lines: u64,
+    /// Sequences of bytes that were not of `inputCharset`, and were replaced or left out.
+    pub decode_errors: u64,
     /// Time of the last commit.
     pub last_commit: Option<Duration>,
     /// When the first chunk was read.

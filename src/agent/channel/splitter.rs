@@ -1,11 +1,12 @@
 //! Cuts bytes into lines. Pure: one function over a slice, its state a value that progress keeps.
 //!
 //! Invariants: bytes consumed never exceed the data; a line is at most `max_line` bytes; `\n` and `\r\n` end a line
-//! and are not part of it, every other byte is; cutting the same file at other chunk borders gives the same lines.
+//! and are not part of it, every other byte is; cutting the same file at other chunk borders gives the same lines. With a character
+//! set all of this holds for the file's own bytes, and a long line's pieces hold whole characters.
 
-use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
+use super::charset::{Charset, Units};
 use crate::pipeline::OnLongLine;
 
 /// How lines are cut.
@@ -15,12 +16,24 @@ pub struct Rules {
     pub max_line: usize,
     /// What becomes of a longer one (`onLongLine`).
     pub on_long_line: OnLongLine,
+    /// What the file is written in; `None`: any bytes.
+    pub charset: Option<Charset>,
 }
 
 impl Rules {
     /// Bytes that must be seen to tell a line of exactly `max_line` bytes and `\r\n` from a longer one.
     pub fn lookahead(&self) -> usize {
-        self.max_line + 2
+        self.longest() + 2 * self.units().width()
+    }
+
+    fn units(&self) -> Units {
+        self.charset.map_or(Units::Bytes, |charset| charset.units())
+    }
+
+    /// `max_line` in whole units, at least one.
+    fn longest(&self) -> usize {
+        let width = self.units().width();
+        (self.max_line / width).max(1) * width
     }
 }
 
@@ -44,9 +57,16 @@ pub struct Line {
     pub start: u32,
     /// Bytes, without the line's end.
     pub len: u32,
+    /// Its first byte in the file, counted from where the cutting began; the same as `start` until it is decoded.
+    pub at: u32,
 }
 
 impl Line {
+    /// Of `len` bytes from `start` on.
+    pub fn new(start: usize, len: usize) -> Line {
+        Line { start: start as u32, len: len as u32, at: start as u32 }
+    }
+
     /// The line's bytes within `data`.
     pub fn of<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         &data[self.start as usize..self.start as usize + self.len as usize]
@@ -87,7 +107,8 @@ pub fn split(
     lines: &mut Vec<Line>,
 ) -> Split {
     lines.clear();
-    let mut cutter = Cutter { state, rules, long_lines: 0, lines };
+    let (units, lookahead) = (rules.units(), rules.lookahead());
+    let mut cutter = Cutter { state, rules, data, long_lines: 0, lines };
     let mut at = 0;
     let mut more = false;
     loop {
@@ -96,17 +117,17 @@ pub fn split(
             break;
         }
         let rest = &data[at..];
-        if let Some(newline) = memchr(b'\n', rest) {
-            let end = if newline > 0 && rest[newline - 1] == b'\r' { newline - 1 } else { newline };
+        if let Some((end, next)) = units.line_end(rest) {
             cutter.line(at, end);
-            at += newline + 1;
+            at += next;
         } else if cutter.state == LineState::Dropping {
-            at = data.len();
+            at += rest.len() / units.width() * units.width();
             if last {
                 cutter.state = LineState::Start;
+                at = data.len();
             }
             break;
-        } else if rest.len() >= rules.lookahead() {
+        } else if rest.len() >= lookahead {
             at += cutter.long_prefix(at);
         } else {
             if last {
@@ -126,25 +147,32 @@ pub fn split(
 struct Cutter<'a> {
     state: LineState,
     rules: &'a Rules,
+    data: &'a [u8],
     long_lines: u64,
     lines: &'a mut Vec<Line>,
 }
 
 impl Cutter<'_> {
     fn push(&mut self, start: usize, len: usize) {
-        self.lines.push(Line { start: start as u32, len: len as u32 });
+        self.lines.push(Line::new(start, len));
+    }
+
+    /// Bytes of the first piece of a long line that goes on at `at`.
+    fn piece(&self, at: usize) -> usize {
+        let max = self.rules.longest();
+        self.rules.charset.map_or(max, |charset| charset.whole(&self.data[at..at + max]))
     }
 
     /// `len` bytes from `at` on are all that is left of the line.
     fn line(&mut self, at: usize, len: usize) {
-        let max = self.rules.max_line;
+        let max = self.rules.longest();
         match self.state {
             LineState::Start if len <= max => self.push(at, len),
             LineState::Start => {
                 self.long_lines += 1;
                 match self.rules.on_long_line {
                     OnLongLine::Split => self.pieces(at, len),
-                    OnLongLine::Truncate => self.push(at, max),
+                    OnLongLine::Truncate => self.push(at, self.piece(at)),
                     OnLongLine::Skip => {}
                 }
             }
@@ -155,21 +183,23 @@ impl Cutter<'_> {
     }
 
     fn pieces(&mut self, at: usize, len: usize) {
-        let max = self.rules.max_line;
-        for start in (0..len).step_by(max) {
-            self.push(at + start, max.min(len - start));
+        let (mut from, end) = (at, at + len);
+        while from < end {
+            let piece = if end - from <= self.rules.longest() { end - from } else { self.piece(from) };
+            self.push(from, piece);
+            from += piece;
         }
     }
 
-    /// At least `lookahead` bytes from `at` on without an end: takes the first `max_line` of them.
+    /// At least `lookahead` bytes from `at` on without an end: takes the first `max_line` of them, or a little less.
     fn long_prefix(&mut self, at: usize) -> usize {
-        let max = self.rules.max_line;
+        let piece = self.piece(at);
         let ships = match (self.state, self.rules.on_long_line) {
             (LineState::Splitting, _) | (_, OnLongLine::Split | OnLongLine::Truncate) => true,
             (_, OnLongLine::Skip) => false,
         };
         if ships {
-            self.push(at, max);
+            self.push(at, piece);
         }
         if self.state == LineState::Start {
             self.long_lines += 1;
@@ -178,7 +208,7 @@ impl Cutter<'_> {
                 OnLongLine::Truncate | OnLongLine::Skip => LineState::Dropping,
             };
         }
-        max
+        piece
     }
 }
 
@@ -190,7 +220,7 @@ mod tests {
     const ALL: Enough = Enough { lines: usize::MAX, bytes: usize::MAX };
 
     fn rules(max_line: usize, on_long_line: OnLongLine) -> Rules {
-        Rules { max_line, on_long_line }
+        Rules { max_line, on_long_line, charset: None }
     }
 
     /// Reads `data` in chunks of `chunk` bytes as the agent does: what is not consumed is read again.

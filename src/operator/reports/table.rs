@@ -140,6 +140,7 @@ fn sum(before: &Totals, now: &Totals) -> Totals {
         files: before.files + now.files,
         set_aside: now.set_aside,
         long_lines: before.long_lines + now.long_lines,
+        decode_errors: before.decode_errors + now.decode_errors,
         commits: before.commits + now.commits,
         retries: before.retries + now.retries,
     }

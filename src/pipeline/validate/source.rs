@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use encoding_rs::{Encoding, ISO_2022_JP};
+
 use super::{Found, set};
 use crate::pipeline::problem::{field, quoted};
 use crate::pipeline::source::Headers;
-use crate::pipeline::{LogPipeline, SpoolDir, full_match};
+use crate::pipeline::{DecodeErrorPolicy, LogPipeline, OnLongLine, SpoolDir, full_match};
 
 const AT: &str = "spec.source.spoolDir";
 
@@ -29,9 +31,7 @@ pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
     found.span(&at("pollDelay"), dir.poll_delay.as_ref(), least, most);
     found.number(&at("maxLineBytes"), dir.max_line_bytes, 1, 16_000_000);
     found.number(&at("maxOpenFiles"), dir.max_open_files, 1, 1024);
-    if let Some(charset) = &dir.input_charset {
-        found.plain(&at("inputCharset"), charset, 64);
-    }
+    charset(dir, found);
     if let Some(keys) = &dir.headers {
         headers(keys, found);
     }
@@ -62,6 +62,36 @@ fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.trim_start_matches("error: ").to_owned()
+}
+
+fn charset(dir: &SpoolDir, found: &mut Found) {
+    let path = at("inputCharset");
+    let Some(name) = &dir.input_charset else {
+        if dir.decode_error_policy() != DecodeErrorPolicy::Fail {
+            let message =
+                "does nothing without inputCharset: bytes pass unchanged; set inputCharset: UTF-8, or leave it out";
+            found.add(at("decodeErrorPolicy"), message);
+        }
+        return;
+    };
+    let before = found.0.len();
+    found.plain(&path, name, 64);
+    if found.0.len() > before {
+        return;
+    }
+    match Encoding::for_label_no_replacement(name.as_bytes()) {
+        None => {
+            let message =
+                "is no name of the Encoding Standard; use one, such as UTF-8, ISO-8859-1, UTF-16LE, GBK, Shift_JIS";
+            found.add(path, format!("{} {message}", quoted(name)));
+        }
+        // Each piece would have to begin in the state that the one before it ended in.
+        Some(encoding) if encoding == ISO_2022_JP && dir.on_long_line() == OnLongLine::Split => {
+            let message = "cannot be cut within a line; set onLongLine: Truncate or Skip";
+            found.add(path, format!("{} {message}", quoted(name)));
+        }
+        Some(_) => {}
+    }
 }
 
 fn suffix(dir: &SpoolDir, found: &mut Found) {

@@ -21,8 +21,8 @@ use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
 use crate::agent::sink::{Failure, SinkError};
 use crate::kafka;
-use crate::pipeline::KafkaSink as Spec;
 use crate::pipeline::report::FlowReason;
+use crate::pipeline::{Guarantee, KafkaSink as Spec};
 use crate::secrets::{SecretError, Secrets};
 
 /// The agent looks whether it is to stop at least this often.
@@ -37,6 +37,7 @@ fn missing(error: SecretError) -> SinkError {
 /// The brokers of a pipeline, as one agent sees them.
 pub struct Brokers {
     spec: Spec,
+    guarantee: Guarantee,
     agent: String,
     transactional_id: String,
     max_line: u64,
@@ -58,6 +59,7 @@ impl Brokers {
         let prefix = agent.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
         Brokers {
             spec: spec.clone(),
+            guarantee: settings.guarantee,
             agent: agent.to_owned(),
             transactional_id: settings.transactional_id.clone(),
             max_line,
@@ -134,16 +136,17 @@ impl Brokers {
 }
 
 impl Cluster for Brokers {
-    type Producer = Transactional;
+    type Producer = Sender;
 
     fn prepare(&mut self) -> Result<Topics, SinkError> {
         topics::prepare(self)
     }
 
-    fn producer(&mut self) -> Result<Transactional, SinkError> {
+    fn producer(&mut self) -> Result<Sender, SinkError> {
         let context = Context::default();
         let heard = context.heard.clone();
-        let config = kafka::producer(&self.spec, &self.agent, &self.secrets, &self.transactional_id, self.max_line);
+        let (spec, id) = (&self.spec, &self.transactional_id);
+        let config = kafka::producer(spec, &self.agent, &self.secrets, self.guarantee, id, self.max_line);
         let config = config.map_err(missing)?;
         let producer: BaseProducer<Context> = self.client(&config, context.clone())?;
         let init = |time: Duration| {
@@ -151,11 +154,14 @@ impl Cluster for Brokers {
             producer.poll(Duration::ZERO); // brings what was heard of the connections
             result
         };
-        self.patiently(init, &heard, kafka::TRANSACTION_TIMEOUT * 2)
-            .map_err(|e| judge(&e, Doing::Init, &self.names, heard.last().as_ref()))?;
+        let transactional = self.guarantee == Guarantee::ExactlyOnce;
+        if transactional {
+            self.patiently(init, &heard, kafka::TRANSACTION_TIMEOUT * 2)
+                .map_err(|e| judge(&e, Doing::Init, &self.names, heard.last().as_ref()))?;
+        }
         heard.set(None);
-        let lender = Lender::new(producer);
-        Ok(Transactional { lender, context, names: self.names.clone(), topic: self.topic.clone(), asked: None })
+        let (lender, names, topic) = (Lender::new(producer), self.names.clone(), self.topic.clone());
+        Ok(Sender { lender, transactional, context, names, topic, asked: None })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
@@ -167,9 +173,11 @@ impl Cluster for Brokers {
     }
 }
 
-/// A producer that has its transactional id to itself.
-pub struct Transactional {
+/// A producer; with `ExactlyOnce` it has its transactional id to itself. Without transactions, committed is what was delivered: progress
+/// follows lines.
+pub struct Sender {
     lender: Lender,
+    transactional: bool,
     context: Context,
     names: Names,
     topic: String,
@@ -177,7 +185,7 @@ pub struct Transactional {
     asked: Option<Instant>,
 }
 
-impl Transactional {
+impl Sender {
     fn judge(&self, error: &KafkaError, doing: Doing) -> SinkError {
         self.lender.producer().poll(Duration::ZERO);
         let heard = self.context.heard.last();
@@ -207,9 +215,12 @@ impl Transactional {
     }
 }
 
-impl Producer for Transactional {
+impl Producer for Sender {
     fn begin(&mut self) -> Result<(), SinkError> {
         *self.context.deliveries() = Deliveries::default();
+        if !self.transactional {
+            return Ok(());
+        }
         self.lender.producer().begin_transaction().map_err(|e| self.judge(&e, Doing::Begin))
     }
 
@@ -259,8 +270,10 @@ impl Producer for Transactional {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         self.flush()?; // progress and receipts
-        // librdkafka: any other time-out may leave it out of step with the coordinator.
-        self.lender.producer().commit_transaction(Timeout::Never).map_err(|e| self.judge(&e, Doing::Commit))?;
+        if self.transactional {
+            // librdkafka: any other time-out may leave it out of step with the coordinator.
+            self.lender.producer().commit_transaction(Timeout::Never).map_err(|e| self.judge(&e, Doing::Commit))?;
+        }
         self.context.heard.set(None);
         Ok(())
     }

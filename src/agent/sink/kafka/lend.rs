@@ -282,9 +282,7 @@ fn headers_of(labels: &Labels, line: &Line) -> OwnedHeaders {
     let same = labels.same.iter().map(|(key, value)| Header { key, value: Some(value) });
     let headers = same.fold(headers, OwnedHeaders::insert);
     match &labels.position {
-        Some((key, from)) => {
-            headers.insert(Header { key, value: Some(&(from + u64::from(line.start)).to_string()) })
-        }
+        Some((key, from)) => headers.insert(Header { key, value: Some(&(from + u64::from(line.at)).to_string()) }),
         None => headers,
     }
 }

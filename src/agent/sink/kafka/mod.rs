@@ -10,6 +10,10 @@
 //!    part 2: a late request of it could land in the next transaction) and 2–4 are done again. No batch is ever retried.
 //! 7. A change of configuration is 2–4 with other settings and the same id, after a commit or after 6 (`agent` has the rest of it).
 //!    Settings of a producer never change while it lives.
+//!
+//! The other guarantees walk the same way without 2 and without transactions. `AtLeastOnce`: an idempotent producer; progress is sent when
+//! the brokers have acknowledged the lines it speaks of, so what is in doubt is sent again, and nothing is left out. `BestEffort`: the same
+//! with the pipeline's `acks`, so an acknowledgement may mean little.
 
 mod checkpoints;
 pub mod client;
@@ -28,6 +32,7 @@ use crate::agent::channel::digest::FileId;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records, partitioner};
+use crate::pipeline::Guarantee;
 use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
@@ -42,6 +47,8 @@ pub struct Settings {
     pub checkpoint_topic: String,
     /// Topic of segments and receipts (`delivery.receiptTopic`).
     pub receipt_topic: String,
+    /// What is promised (`delivery.guarantee`).
+    pub guarantee: Guarantee,
     /// What the checkpoint topic must be like.
     pub pin: pin::Pin,
     /// Where Secrets are (`--secrets`).
@@ -129,7 +136,7 @@ pub trait Producer {
     fn idle(&mut self) -> Option<(FlowReason, String)>;
 }
 
-/// The sink `kafka` with `guarantee: ExactlyOnce`.
+/// The sink `kafka`.
 pub struct KafkaSink<C: Cluster> {
     settings: Settings,
     cluster: C,

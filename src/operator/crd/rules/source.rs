@@ -1,6 +1,6 @@
 //! Rules on the source.
 
-use super::{Rule, absolute, exactly_one, number, plain, plain_text, rule, span};
+use super::{Rule, absolute, exactly_one, number, plain, plain_text, rule, rule_about, span};
 
 pub(super) fn rules() -> Vec<Rule> {
     let at = |field: &str| format!("spec.source.spoolDir.{field}");
@@ -15,6 +15,12 @@ pub(super) fn rules() -> Vec<Rule> {
     rules.extend(span(&at("settleTime"), "100ms", "24h"));
     rules.extend(span(&at("pollDelay"), "10ms", "1m"));
     rules.push(plain(&at("inputCharset"), 64));
+    rules.push(rule_about(
+        "spec.source.spoolDir",
+        ".decodeErrorPolicy",
+        "!has(self.decodeErrorPolicy) || self.decodeErrorPolicy == 'Fail' || has(self.inputCharset)",
+        "does nothing without inputCharset: bytes pass unchanged; set inputCharset: UTF-8, or leave it out",
+    ));
     rules.push(number(&at("maxLineBytes"), 1, 16_000_000));
     rules.push(number(&at("maxOpenFiles"), 1, 1024));
     rules.extend(headers(&at("headers")));
