@@ -32,8 +32,8 @@ pub struct SpoolDir {
     /// Default `^.*$`. Takes the place of Flume's includePattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include_pattern: Option<String>,
-    /// Which files never to read; wins over includePattern. A regular expression that the whole base name must
-    /// match, at most 1024 characters. Default `^.*\.tmp$` (Flume: `^$`). Takes the place of Flume's ignorePattern.
+    /// Which files never to read, and with recursive which sub-directories; wins over includePattern. A regular expression that the
+    /// whole base name must match, at most 1024 characters. Default `^.*\.tmp$` (Flume: `^$`). Takes the place of Flume's ignorePattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_pattern: Option<String>,
     /// Whether to read sub-directories too, but for those whose names begin with a dot. Each is locked as the spool directory is;

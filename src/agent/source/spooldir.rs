@@ -93,11 +93,14 @@ impl SpoolDir {
     }
 
     fn is_candidate(&self, name: &[u8]) -> bool {
-        if name.starts_with(b".") || name.ends_with(self.settings.suffix.as_bytes()) {
-            return false;
-        }
-        let text = String::from_utf8_lossy(name);
-        self.settings.include.is_match(&text) && !self.settings.ignore.is_match(&text)
+        !name.ends_with(self.settings.suffix.as_bytes())
+            && !self.is_ignored(name)
+            && self.settings.include.is_match(&String::from_utf8_lossy(name))
+    }
+
+    /// Files and, with `recursive`, directories that are left out.
+    fn is_ignored(&self, name: &[u8]) -> bool {
+        name.starts_with(b".") || self.settings.ignore.is_match(&String::from_utf8_lossy(name))
     }
 
     /// The directory that a file is in, and its name there.
@@ -147,7 +150,7 @@ impl SpoolDir {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if entry.file_type().is_dir() {
-                if self.settings.recursive && !name.starts_with(b".") {
+                if self.settings.recursive && !self.is_ignored(name) {
                     found.push(join(path, name));
                 }
             } else if self.is_candidate(name)

@@ -228,6 +228,9 @@ impl Producer for Sender {
         // A chunk far smaller than its buffer is copied, or many small files would hold much more memory than bytes.
         let lent = if data.len() < data.capacity() / 2 { data.as_slice().to_vec() } else { std::mem::take(data) };
         let sent = self.lender.send(to, lent, lines);
+        if data.capacity() == 0 {
+            *data = self.context.spare();
+        }
         self.lender.producer().poll(Duration::ZERO);
         match self.delivery_failure() {
             Some(failure) => Err(failure),
