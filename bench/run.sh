@@ -62,7 +62,7 @@ for name in "${shippers[@]}"; do
   if "bench/rivals/${name%%-*}.sh" need "${name#*-}" 2>"$work/need"; then
     present+=("$name")
   else
-    echo "bench: without $name: $(tail -1 "$work/need")" | tee -a "$notes" >&2
+    echo "without $name: $(tail -1 "$work/need")" | tee -a "$notes" >&2
   fi
 done
 
@@ -188,7 +188,7 @@ ratio_row() { # ratio_row NAME SET...: the agent to it
   for set in "$@"; do
     for field in 3 4 5; do
       cells+=$(awk -v a="$(median agent "$set" $field)" -v b="$(median "$name" "$set" $field)" \
-        'BEGIN { if (a + 0 > 0 && b + 0 > 0) printf " %.2f |", a / b; else printf " – |" }')
+        'BEGIN { if (a + 0 > 0 && b + 0 > 0) printf (a / b < 0.1 ? " %.2g |" : " %.2f |"), a / b; else printf " – |" }')
     done
   done
   echo "| agent ÷ $name |$cells"
