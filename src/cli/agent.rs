@@ -141,17 +141,20 @@ fn place(args: &AgentArgs) -> anyhow::Result<Place> {
 fn summary(status: &Status, stopped: bool) -> bool {
     let shot = status.snapshot();
     let totals = &shot.totals;
-    let shipping = match (totals.first_read, totals.last_lines) {
-        (Some(first), Some(last)) => last.saturating_sub(first).as_secs_f64(),
+    let since_first_read = |then: Option<Duration>| match (totals.first_read, then) {
+        (Some(first), Some(then)) => then.saturating_sub(first).as_secs_f64(),
         _ => 0.0,
     };
+    let shipping = since_first_read(totals.last_lines);
     println!(
-        "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s",
+        "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s; \
+         to the last completed file {:.2} s",
         HumanCount(totals.files),
         HumanCount(totals.lines),
         HumanBytes(totals.bytes),
         status.elapsed().as_secs_f64(),
         HumanCount(if shipping > 0.0 { (totals.lines as f64 / shipping) as u64 } else { 0 }),
+        since_first_read(totals.last_file),
     );
     for name in &shot.growing {
         println!("{name}: still being written; shipped to its last complete line, not renamed");

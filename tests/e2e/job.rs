@@ -132,7 +132,7 @@ spec:
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(self.spool.to_str().unwrap(), "<spool>").replace(&self.bed.address, "<broker>");
         let numbers = [
-            (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
+            (r"in [\d.]+ s; from the first read .* to the last completed file [\d.]+ s", "in <time>"),
             (r"after \d+ms in state \w+", "after <time>"),
             (r"uid \d+", "uid <uid>"),
             (r"gid \d+", "gid <gid>"),
