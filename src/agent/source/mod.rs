@@ -2,6 +2,7 @@
 
 mod bytes;
 mod lease;
+pub mod look;
 pub mod spooldir;
 mod watch;
 mod way;

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bytes::{file_error, fill, mark_at, stat_of};
+use super::look::PassedOver;
 use super::watch::Watch;
 use super::way::Way;
 use super::{FileError, Source, SourceError, lease};
@@ -44,8 +45,8 @@ pub struct Settings {
 /// A spool directory.
 pub struct SpoolDir {
     settings: Settings,
-    way: Way,
-    dir: Option<OwnedFd>,
+    pub(super) way: Way,
+    pub(super) dir: Option<OwnedFd>,
     open: HashMap<Inode, OwnedFd>,
     watch: Watch,
     /// The directory's own last change, at the last listing.
@@ -73,7 +74,7 @@ impl SpoolDir {
         self.dir.as_ref().ok_or(Errno::NOENT)
     }
 
-    fn missing(&self, errno: Errno) -> SourceError {
+    pub(super) fn missing(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         if let Some(root) = self.way.root_is_gone() {
             let message = format!(
@@ -107,7 +108,7 @@ impl SpoolDir {
         Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
     }
 
-    fn unlocked(&self, errno: Errno) -> SourceError {
+    pub(super) fn unlocked(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         if errno == Errno::WOULDBLOCK {
             let message =
@@ -132,7 +133,7 @@ impl SpoolDir {
     }
 
     /// Renaming and deleting need write permission on the directory: better said before anything is shipped.
-    fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
+    pub(super) fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
         let what = match self.settings.completion {
             pipeline::Completion::Rename => "renamed",
             pipeline::Completion::Delete => "deleted",
@@ -157,11 +158,22 @@ impl SpoolDir {
     }
 
     fn is_candidate(&self, name: &[u8]) -> bool {
-        if name.starts_with(b".") || name.ends_with(self.settings.suffix.as_bytes()) {
-            return false;
+        self.passed_over(name).is_none()
+    }
+
+    /// Why a name is no candidate, if it is none.
+    pub(super) fn passed_over(&self, name: &[u8]) -> Option<PassedOver> {
+        if name.starts_with(b".") {
+            return Some(PassedOver::Hidden);
+        }
+        if name.ends_with(self.settings.suffix.as_bytes()) {
+            return Some(PassedOver::Completed);
         }
         let text = String::from_utf8_lossy(name);
-        self.settings.include.is_match(&text) && !self.settings.ignore.is_match(&text)
+        if self.settings.ignore.is_match(&text) {
+            return Some(PassedOver::Ignored);
+        }
+        (!self.settings.include.is_match(&text)).then_some(PassedOver::NotIncluded)
     }
 
     /// Opens a file beneath the directory and checks that it is the one meant.

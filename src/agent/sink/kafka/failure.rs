@@ -70,6 +70,14 @@ impl Names {
             self.bootstrap, self.principal, self.id_prefix
         )
     }
+
+    /// The command that gives the right to write idempotently, which brokers before 2.8 ask for.
+    pub fn grant_idempotence(&self) -> String {
+        format!(
+            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation IdempotentWrite --cluster",
+            self.bootstrap, self.principal
+        )
+    }
 }
 
 /// The code behind any of rdkafka's error shapes.
@@ -120,7 +128,11 @@ pub fn judge_code(
             let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
             slowly(FlowReason::MissingGrant, message)
         }
-        Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+        Code::ClusterAuthorizationFailed => {
+            let message = format!("this user may not write idempotently; grant it: {}", names.grant_idempotence());
+            slowly(FlowReason::MissingGrant, message)
+        }
+        Code::TransactionalIdAuthorizationFailed => {
             let message = format!(
                 "this user may not use transactional ids under {}; grant them: {}",
                 names.id_prefix,
