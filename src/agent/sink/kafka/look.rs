@@ -21,6 +21,9 @@ use crate::agent::sink::SinkError;
 use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
+/// Bytes that a batch of one record needs beside the record's value, key and headers.
+const RECORD: u64 = 100;
+
 /// Something that is in the way.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
@@ -200,7 +203,7 @@ fn data_settings(
     let finding = |reason: &str, message| Finding { reason: reason.to_owned(), message };
     let mut found = vec![];
     let limit = config.get("max.message.bytes").and_then(|text| text.parse::<u64>().ok());
-    if let Some(limit) = limit.filter(|limit| *limit < max_line) {
+    if let Some(limit) = limit.filter(|limit| *limit < max_line + RECORD) {
         found.push((
             true,
             finding(
