@@ -1,4 +1,4 @@
-//! Which pipeline `plan` and `progress` are about, and as whom they ask. Reads the same files as the agent, and judges them the same.
+//! Which pipeline `plan` and `progress` are about, and as which agent they ask. Reads the same files as the agent, and judges them the same.
 
 use std::path::{Path, PathBuf};
 
@@ -42,9 +42,7 @@ impl Whose {
             (None, Some(path)) => Place::File { path: path.clone(), cluster: self.cluster.clone() },
             (None, None) => return Err(Invalid(vec!["say which pipeline: -f FILE".to_owned()])),
         };
-        if agent_id.is_empty() || agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Invalid(vec!["--agent-id must be a name without spaces or control characters".to_owned()]));
-        }
+        check_agent_id(agent_id).map_err(|problem| Invalid(vec![problem.to_owned()]))?;
         let gone = || Invalid(vec!["the LogPipeline of this pod is gone".to_owned()]);
         let config = place.judge(&place.look()).map_err(Invalid)?.ok_or_else(gone)?;
         let in_pod = self.config_dir.as_ref().map(|_| Path::new(SECRETS_DIR).to_owned());
@@ -61,9 +59,22 @@ impl Whose {
     /// The agent that this machine or pod has: `--agent-id`, or what it is by default.
     pub fn agent_id(&self, given: Option<&str>) -> String {
         let node = || std::env::var("NODE_NAME").ok().filter(|_| self.config_dir.is_some());
-        given
-            .map(str::to_owned)
-            .or_else(node)
-            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned())
+        given.map(str::to_owned).or_else(node).unwrap_or_else(host_name)
     }
+}
+
+/// The name of an agent that was given none.
+pub fn host_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// What an agent may not be called, since ids and messages are made of it.
+///
+/// # Errors
+/// It is no such name.
+pub fn check_agent_id(id: &str) -> Result<(), &'static str> {
+    if id.is_empty() || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("--agent-id must be a name without spaces or control characters");
+    }
+    Ok(())
 }

@@ -192,7 +192,6 @@ fn a_scram_user_with_just_its_grants_ships_and_each_grant_that_is_taken_away_is_
     }
     insta::assert_snapshot!("grants", told);
     agent.reports("it is ready", SOON, |r| r.flowing);
-    assert_eq!(agent.report().totals.retries, 4, "only the grants stopped it, and nobody who looked");
     // All at once: plan names each, where an agent stops at the first.
     agent.kill();
     job.grants("shipper").iter().for_each(|grant| job.acl("--remove", grant));

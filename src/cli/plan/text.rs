@@ -20,7 +20,7 @@ pub fn page(page: &Page, shown: usize) -> String {
         table(&mut out, ["IN THE WAY", "WHAT IS WRONG, AND WHAT TO DO"], rows);
     }
     for (i, remark) in page.remarks.iter().enumerate() {
-        let _ = write!(out, "{}  note: {}\n", if i == 0 { "\n" } else { "" }, plain(remark));
+        let _ = writeln!(out, "{}  note: {}", if i == 0 { "\n" } else { "" }, plain(remark));
     }
     let (asides, files): (Vec<&Row>, Vec<&Row>) = page.files.iter().partition(|row| row.what == "setAside");
     if !files.is_empty() {

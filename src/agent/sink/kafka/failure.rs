@@ -71,12 +71,17 @@ impl Names {
         )
     }
 
-    /// The command that gives the right to write idempotently, which brokers before 2.8 ask for.
-    pub fn grant_idempotence(&self) -> String {
-        format!(
-            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation IdempotentWrite --cluster",
-            self.bootstrap, self.principal
-        )
+    /// The right that such an error asks for, with its command. That on the cluster is asked for by brokers before 2.8 only.
+    fn missing_grant(&self, code: Code) -> String {
+        if code == Code::ClusterAuthorizationFailed {
+            return format!(
+                "this user may not write idempotently; grant it: kafka-acls --bootstrap-server {} --add --allow-principal {} \
+                 --operation IdempotentWrite --cluster",
+                self.bootstrap, self.principal
+            );
+        }
+        let prefix = &self.id_prefix;
+        format!("this user may not use transactional ids under {prefix}; grant them: {}", self.grant_ids())
     }
 }
 
@@ -128,17 +133,8 @@ pub fn judge_code(
             let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
             slowly(FlowReason::MissingGrant, message)
         }
-        Code::ClusterAuthorizationFailed => {
-            let message = format!("this user may not write idempotently; grant it: {}", names.grant_idempotence());
-            slowly(FlowReason::MissingGrant, message)
-        }
-        Code::TransactionalIdAuthorizationFailed => {
-            let message = format!(
-                "this user may not use transactional ids under {}; grant them: {}",
-                names.id_prefix,
-                names.grant_ids()
-            );
-            slowly(FlowReason::MissingGrant, message)
+        Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed => {
+            slowly(FlowReason::MissingGrant, names.missing_grant(code))
         }
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             retry(FlowReason::TopicMissing, format!("{}: the topic or partition does not exist", doing.words()))

@@ -120,8 +120,6 @@ fn look_into(look: &mut Look, brokers: &Brokers, probe: &mut Brokers) -> Result<
     look.findings.extend(probe.producer().err().as_ref().map(Finding::from));
     if let Some(found) = checkpoint {
         look.committed = progress(look, brokers, &found);
-    } else if look.findings.is_empty() {
-        look.committed = Some(vec![]); // there is no checkpoint topic yet, so nothing is committed
     }
     Ok(())
 }
@@ -138,10 +136,11 @@ fn absent(look: &mut Look, brokers: &Brokers, role: Role, count: usize) {
     if role == Role::Data {
         return look.findings.push(Finding::from(&missing_data(brokers, count)));
     }
-    if role == Role::Checkpoints
-        && let Err(error) = brokers.pin.check_absent(&brokers.checkpoint_topic)
-    {
-        return look.findings.push(Finding::from(&error));
+    if role == Role::Checkpoints {
+        if let Err(error) = brokers.pin.check_absent(&brokers.checkpoint_topic) {
+            return look.findings.push(Finding::from(&error));
+        }
+        look.committed = Some(vec![]); // nothing is kept, so nothing is committed
     }
     let own =
         &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, count)[usize::from(role == Role::Receipts)];
