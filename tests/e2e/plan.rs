@@ -1,8 +1,10 @@
 //! `spoolway plan`: it tells what an agent then does, names all that is in the way, and disturbs nobody.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -33,17 +35,39 @@ fn an_agent_that_ships_does_not_notice_that_somebody_looks() {
     agent.drained(1, SOON);
     let id = "spoolway/local/planlive/web/a1";
     let epoch = bed.epoch(id);
-    let mut halfway = 0;
-    for n in 0..10 {
-        let lines: String = (0..400_000).map(|line| format!("line {line} of file {n}\n")).collect();
-        written.push(job.put(format!("{n}.log").as_bytes(), lines.as_bytes()));
-        let (code, plan) = job.plan(&[]);
-        assert_eq!((code, &plan["progressKnown"]), (Some(0), &Value::Bool(true)), "{plan}");
-        assert_eq!(plan["transactionalId"], id);
-        halfway += files(&plan).iter().filter(|(_, what, from)| what == "goesOn" && *from > 0).count();
-    }
-    eprintln!("{halfway} files were begun and not complete when somebody looked");
-    let report = agent.drained(11, Duration::from_secs(120));
+    // A file that somebody writes all the time is never complete, and always half shipped.
+    let mut whole = b"the beginning\n".to_vec();
+    let mut growing = fs::OpenOptions::new().create(true).append(true).open(job.path(b"growing.log")).unwrap();
+    growing.write_all(&whole).unwrap();
+    agent.reports("its beginning is shipped", SOON, |r| r.totals.records == 2);
+    let looking = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut lines, begun) = (vec![], Instant::now());
+            while looking.load(Ordering::Relaxed) && begun.elapsed() < 2 * SOON {
+                let more: String = (0..2000).map(|n| format!("line {n} behind byte {}\n", lines.len())).collect();
+                growing.write_all(more.as_bytes()).unwrap();
+                lines.extend(more.into_bytes());
+                std::thread::sleep(Duration::from_millis(20)); // as an application writes
+            }
+            lines
+        });
+        let mut last = 0;
+        for _ in 0..8 {
+            let (code, plan) = job.plan(&[]);
+            assert_eq!((code, &plan["progressKnown"]), (Some(0), &Value::Bool(true)), "{plan}");
+            assert_eq!(plan["transactionalId"], id);
+            let (name, what, from) = files(&plan).remove(0);
+            assert_eq!((name.as_str(), what.as_str()), ("growing.log", "goesOn"), "{plan}");
+            assert!(from > last, "it ships meanwhile: from {from}, before {last}");
+            last = from;
+        }
+        looking.store(false, Ordering::Relaxed);
+        whole.extend(writer.join().unwrap());
+    });
+    drop(growing);
+    written.push(Written::of(b"growing.log", &whole));
+    let report = agent.drained(2, Duration::from_secs(120));
     assert!(agent.is_running());
     assert_eq!((report.totals.retries, bed.epoch(id)), (0, epoch), "somebody fenced it");
     let bad: Vec<_> = agent.log().into_iter().filter(|(level, _)| level != "INFO").collect();

@@ -50,7 +50,9 @@ fn after_the_checkpoint_topic_was_made_anew_an_agent_goes_on_when_a_person_accep
     let without: Vec<&str> = options.iter().copied().filter(|word| *word != "--yes").collect();
     let asked = job.ask(&[verb, noun], &without);
     assert_eq!(asked.code, Some(1), "nothing is done without --yes: {}", asked.err);
-    insta::assert_snapshot!(regex::Regex::new("id [A-Za-z0-9_-]{22}").unwrap().replace_all(&asked.out, "id <id>"));
+    insta::assert_snapshot!(
+        regex::Regex::new(r"id [A-Za-z0-9+/_-]{22}").unwrap().replace_all(&asked.out, "id <id>")
+    );
     let done = job.ask(&[verb, noun], options);
     assert_eq!(done.code, Some(0), "{}", done.err);
     agent.drained(1, SOON);
