@@ -20,6 +20,7 @@ pub mod config;
 pub mod http;
 mod listen;
 mod metrics;
+pub mod plan;
 pub mod push;
 pub mod reload;
 pub mod run;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use super::whose::{check_agent_id, host_name};
 use crate::agent::config::Place;
 use crate::agent::push::Push;
 use crate::agent::reload::Reload;
@@ -85,17 +86,12 @@ struct Invalid(Vec<String>);
 /// True when the job is done: always after a stop, with `--once` only when everything is committed.
 fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     let options = Options {
-        agent_id: args
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        agent_id: args.agent_id.clone().unwrap_or_else(host_name),
         state_dir: args.state_dir.clone(),
         secrets: args.secrets.clone(),
         once: args.once,
     };
-    if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        anyhow::bail!("--agent-id must be a name without spaces or control characters");
-    }
+    check_agent_id(&options.agent_id).map_err(anyhow::Error::msg)?;
     let reload = Reload::start(place(args)?, &options).map_err(Invalid)?;
     let config = reload.config().clone();
     if args.once && config.pipeline.spec.suspend == Some(true) {

@@ -100,6 +100,30 @@ impl Brokers {
         kafka::consumer(&self.spec, &self.agent, &self.secrets, isolation).map_err(missing)
     }
 
+    /// The last part of the transactional id, which decides the checkpoint partition.
+    pub(super) fn agent_id(&self) -> &str {
+        self.agent.splitn(4, '/').nth(3).unwrap_or_default()
+    }
+
+    /// `batch.size` in force.
+    pub(super) fn batch_bytes(&self) -> u64 {
+        let set = self.spec.properties.as_ref().and_then(|all| all.get("batch.size")?.parse().ok());
+        set.unwrap_or(kafka::BATCH_BYTES)
+    }
+
+    /// True where every record has a key.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.spec.key.is_some()
+    }
+
+    pub(super) fn max_line(&self) -> u64 {
+        self.max_line
+    }
+
+    pub(super) fn transactional_id(&self) -> &str {
+        &self.transactional_id
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -165,7 +189,7 @@ impl Cluster for Brokers {
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
-        checkpoints::read(self, partition)
+        checkpoints::read(self, &[partition])
     }
 
     fn now(&self) -> Duration {
