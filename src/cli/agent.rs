@@ -39,7 +39,8 @@ pub struct AgentArgs {
     /// Keeps clusters that share a Kafka apart
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub cluster: String,
-    /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused
+    /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused, and keeps the
+    /// progress of sink file
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Directory with the pipeline's Secrets, DIR/<secret>/<key>, mode 0600
@@ -123,7 +124,12 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     }
     ended?;
     if args.once {
-        return Ok(summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed)));
+        let (said, done) = summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed));
+        match config.pipeline.console() {
+            Some(_) => eprint!("{said}"), // standard output is for lines
+            None => print!("{said}"),
+        }
+        return Ok(done);
     }
     Ok(true)
 }
@@ -138,41 +144,47 @@ fn place(args: &AgentArgs) -> anyhow::Result<Place> {
 }
 
 /// What was shipped, and what was not and why. True when everything was.
-fn summary(status: &Status, stopped: bool) -> bool {
+fn summary(status: &Status, stopped: bool) -> (String, bool) {
     let shot = status.snapshot();
     let totals = &shot.totals;
     let shipping = match (totals.first_read, totals.last_lines) {
         (Some(first), Some(last)) => last.saturating_sub(first).as_secs_f64(),
         _ => 0.0,
     };
-    println!(
+    let mut said = String::new();
+    let mut say = |line: String| said.extend([line.as_str(), "\n"]);
+    say(format!(
         "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s",
         HumanCount(totals.files),
         HumanCount(totals.lines),
         HumanBytes(totals.bytes),
         status.elapsed().as_secs_f64(),
         HumanCount(if shipping > 0.0 { (totals.lines as f64 / shipping) as u64 } else { 0 }),
-    );
+    ));
     for name in &shot.growing {
-        println!("{name}: still being written; shipped to its last complete line, not renamed");
+        say(format!("{name}: still being written; shipped to its last complete line, not renamed"));
     }
     for aside in &shot.asides {
-        println!(
+        say(format!(
             "{}: set aside at byte {}: {:?}: {}; {}",
             aside.name,
             aside.position,
             aside.reason,
             aside.note,
             aside.reason.advice()
-        );
+        ));
     }
     if shot.set_aside > shot.asides.len() as u64 {
-        println!("and {} more set aside", shot.set_aside - shot.asides.len() as u64);
+        say(format!("and {} more set aside", shot.set_aside - shot.asides.len() as u64));
     }
     if stopped {
-        println!("stopped before the end: {} left in {} files", HumanBytes(shot.backlog_bytes), shot.backlog_files);
+        say(format!(
+            "stopped before the end: {} left in {} files",
+            HumanBytes(shot.backlog_bytes),
+            shot.backlog_files
+        ));
     }
-    shot.set_aside == 0 && !stopped
+    (said, shot.set_aside == 0 && !stopped)
 }
 
 /// A bar over the bytes of the backlog, drawn from the status a few times a second.

@@ -11,8 +11,6 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("spec.sink", "rpc", "kafka"),
     ("spec.sink", "hdfs", "kafka"),
     ("spec.sink", "s3", "kafka"),
-    ("spec.sink", "file", "kafka"),
-    ("spec.sink", "console", "kafka"),
 ];
 
 /// A setting: its path, whether the pipeline uses it, what to do instead.
@@ -35,7 +33,11 @@ const SETTINGS: &[Setting] = &[
         |p| dir(p, |d| d.decode_error_policy() != DecodeErrorPolicy::Fail),
         "leave it out: bytes pass unchanged",
     ),
-    ("spec.delivery.guarantee", |p| p.delivery().guarantee() != Guarantee::ExactlyOnce, "use ExactlyOnce"),
+    (
+        "spec.delivery.guarantee",
+        |p| p.kafka().is_some() && p.guarantee() != Guarantee::ExactlyOnce,
+        "use ExactlyOnce",
+    ),
 ];
 
 /// What `pipeline` asks for that this version cannot do, each with what to do instead.
