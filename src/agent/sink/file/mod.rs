@@ -17,8 +17,9 @@
 //! 7. After any outcome that is not a clear success everything is let go of, and 1 and 4 are done again. Above all no fsync is tried
 //!    twice: after one that failed, the kernel may count pages as written that are not. They lie behind a committed length, are cut off,
 //!    and written anew.
-//! 8. What [`FileSink::open`] has read it writes out again before it is used. A rename that took place while the fsync behind it failed
-//!    may be visible and not on the disk; nothing is completed on its word before it is.
+//! 8. What [`FileSink::open`] has read it writes out again before any name changes on its word, here or in the spool directory. A rename
+//!    that took place while the fsync behind it failed may be visible and not on the disk. (A file may be cut before: to a length that
+//!    is no less than the one on the disk.)
 //! 9. The channel completes a file only after [`FileSink::commit`] returned for its last byte.
 
 pub mod disk;
@@ -178,8 +179,8 @@ impl<D: Disk> Work<'_, D> {
                 }
             }
         }
-        self.hand_over()?;
-        self.put()
+        self.put()?;
+        self.hand_over()
     }
 
     /// Gives closed files their final names; the state forgets them when it is written next.
