@@ -21,6 +21,7 @@ mod second_agent;
 mod secure;
 mod shipping;
 mod signals;
+mod sinks;
 mod storm;
 
 use std::time::{Duration, Instant};
