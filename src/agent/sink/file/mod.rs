@@ -198,11 +198,11 @@ impl<D: Disk> Work<'_, D> {
 
     fn append(&mut self, records: &Records, data: &[u8], lines: &[Line]) -> Result<(), SinkError> {
         let body = &data[records.back..];
+        let now = self.disk.now();
         self.scratch.clear();
         let mut into = None;
         for line in lines {
             let bytes = u64::from(line.len) + 1;
-            let now = self.disk.now();
             let place = match self.place(bytes) {
                 Some(place) => place,
                 None => {
@@ -225,12 +225,14 @@ impl<D: Disk> Work<'_, D> {
 
     /// The first file that takes a line of so many bytes; those before it are full.
     fn place(&mut self, bytes: u64) -> Option<usize> {
-        let roll = &self.settings.roll;
-        for (place, output) in self.state.head.outputs.iter_mut().enumerate() {
+        let (roll, outputs) = (&self.settings.roll, &mut self.state.head.outputs);
+        let mut place = outputs.partition_point(|output| output.written.full);
+        while let Some(output) = outputs.get_mut(place) {
             if output.takes(bytes, roll) {
                 return Some(place);
             }
             output.written.full = true;
+            place += 1;
         }
         None
     }
@@ -341,10 +343,11 @@ impl<D: Disk> Sink for FileSink<D> {
 
     fn close(&mut self) {
         let is_whole = |state: &State| state.head.outputs.iter().all(|o| o.written.length == o.length);
-        if self.settings.once && self.state.as_ref().is_some_and(is_whole) {
-            if let Err(error) = self.step(|work| work.close(true)) {
-                tracing::warn!("the last file is not closed: {error}");
-            }
+        if self.settings.once
+            && self.state.as_ref().is_some_and(is_whole)
+            && let Err(error) = self.step(|work| work.close(true))
+        {
+            tracing::warn!("the last file is not closed: {error}");
         }
         self.state = None;
         self.disk.close();
