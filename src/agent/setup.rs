@@ -29,7 +29,7 @@ pub enum Sink {
     /// A Kafka topic.
     Kafka {
         /// The pipeline's words.
-        kafka: KafkaSink,
+        kafka: Box<KafkaSink>,
         /// The agent's names in Kafka.
         names: sink::kafka::Settings,
         /// The longest line, in bytes.
@@ -134,5 +134,5 @@ fn sink_of(config: &Config, options: &Options, identity: &str) -> anyhow::Result
         secrets: options.secrets.clone(),
     };
     let max_line = pipeline.spool_dir().map_or(0, SpoolDir::max_line_bytes);
-    Ok(Sink::Kafka { kafka: kafka.clone(), names, max_line })
+    Ok(Sink::Kafka { kafka: Box::new(kafka.clone()), names, max_line })
 }

@@ -109,15 +109,14 @@ impl Forgetful {
         }
         // Each change of a name is on the disk, or not. A rename is one change: never both names, never none.
         let mut names = world.synced_names.clone();
-        let changed: Vec<usize> = world.files.iter().enumerate().map(|(file, _)| file).collect();
-        for file in changed {
+        for file in 0..world.files.len() {
             let of = |names: &BTreeMap<PathBuf, usize>| {
                 names.iter().find(|(_, f)| **f == file).map(|(name, _)| name.clone())
             };
             let (old, new) = (of(&world.synced_names), of(&world.names));
-            if old != new && new.is_some() && world.rng.bool() {
+            if let Some(new) = new.filter(|new| old.as_ref() != Some(new) && world.rng.bool()) {
                 old.iter().for_each(|old| _ = names.remove(old));
-                names.insert(new.unwrap(), file);
+                names.insert(new, file);
             }
         }
         (world.names, world.synced_names) = (names.clone(), names);

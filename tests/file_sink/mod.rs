@@ -158,7 +158,7 @@ fn outputs(disk: &Forgetful) -> BTreeMap<String, Vec<u8>> {
     names.into_iter().map(|name| (name.clone(), disk.read(&Path::new(OUT).join(&name)).unwrap().unwrap())).collect()
 }
 
-/// A closed file never changes, and none but the last is open once everything has settled.
+/// A closed file never changes.
 fn closed_ones_stay(before: &mut BTreeMap<String, Vec<u8>>, disk: &Forgetful) {
     let now = outputs(disk);
     for (name, content) in before.iter() {
@@ -181,13 +181,11 @@ fn run_seed(seed: u64) {
             Err(panic) => resume_unwind(panic),
         }
         disk.dies(power);
-        // What a reader may have seen was on the disk, or it was seen too early: names are synced before anything goes on.
-        if !power {
-            closed_ones_stay(&mut closed, &disk);
-        } else {
-            closed = closed.into_iter().filter(|(name, _)| outputs(&disk).contains_key(name)).collect();
-            closed_ones_stay(&mut closed, &disk);
+        if power {
+            // A name that was seen and not synced may be the old one again.
+            closed.retain(|name, _| outputs(&disk).contains_key(name));
         }
+        closed_ones_stay(&mut closed, &disk);
     }
     disk.set(None, 0);
     live(&disk, &settings, &mut inputs, &mut rng).unwrap();
