@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::channel::Channel;
 use super::channel::plan::Planned;
-use super::setup::Setup;
+use super::setup::{Setup, ToKafka};
 use super::sink::kafka::client::Brokers;
 use super::sink::kafka::look::{Finding, look};
 use super::source::look::Passed;
@@ -43,15 +43,15 @@ impl From<&SourceError> for Finding {
 }
 
 /// The brokers of a pipeline, as this agent sees them.
-pub fn brokers(setup: &Setup) -> Brokers {
-    Brokers::new(&setup.kafka, &setup.identity, &setup.names, setup.max_line, Arc::new(AtomicBool::new(false)))
+pub fn brokers(setup: &Setup, to: &ToKafka) -> Brokers {
+    Brokers::new(&to.spec, &setup.identity, &to.names, to.max_line, Arc::new(AtomicBool::new(false)))
 }
 
 /// Looks.
-pub fn plan(setup: &Setup) -> Plan {
-    let mut probe = setup.clone();
+pub fn plan(setup: &Setup, to: &ToKafka) -> Plan {
+    let mut probe = to.clone();
     probe.names.transactional_id.push_str("/plan");
-    let kafka = look(&brokers(setup), &mut brokers(&probe));
+    let kafka = look(&brokers(setup, to), &mut brokers(setup, &probe));
     let mut plan = Plan {
         findings: kafka.findings,
         remarks: kafka.remarks,

@@ -11,7 +11,7 @@ use super::table::Output;
 use super::whose::{Invalid, Whose};
 use crate::agent::channel::plan::{Fate, Planned};
 use crate::agent::plan::{Plan, plan};
-use crate::agent::setup::Setup;
+use crate::agent::setup::{Setup, ToKafka};
 use crate::agent::sink::kafka::look::Finding;
 use crate::agent::source::look::PassedOver;
 use crate::pipeline::Completion;
@@ -41,7 +41,7 @@ pub struct PlanArgs {
 
 /// Shows the plan; see the exit codes in the help.
 pub fn run(args: &PlanArgs) -> ExitCode {
-    let (config, setup) = match args.whose.setup(&args.whose.agent_id(args.agent_id.as_deref())) {
+    let (config, setup, to) = match args.whose.setup(&args.whose.agent_id(args.agent_id.as_deref())) {
         Ok(found) => found,
         Err(Invalid(problems)) => {
             problems.iter().for_each(|problem| eprintln!("spoolway: {problem}"));
@@ -49,7 +49,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         }
     };
     let name = format!("{}/{}", config.pipeline.namespace(), config.pipeline.metadata.name);
-    let page = Page::of(&name, &setup, &plan(&setup));
+    let page = Page::of(&name, &setup, &to, &plan(&setup, &to));
     let said = match args.output {
         Output::Text => text::page(&page, if args.all { usize::MAX } else { text::SHOWN }),
         Output::Json => serde_json::to_string(&page).unwrap_or_default() + "\n",
@@ -149,7 +149,7 @@ struct Ignored {
 }
 
 impl Page {
-    fn of(name: &str, setup: &Setup, plan: &Plan) -> Page {
+    fn of(name: &str, setup: &Setup, to: &ToKafka, plan: &Plan) -> Page {
         let mut waiting = Waiting::default();
         for file in &plan.files {
             match file.fate {
@@ -169,14 +169,14 @@ impl Page {
         }
         Page {
             pipeline: name.to_owned(),
-            transactional_id: setup.names.transactional_id.clone(),
+            transactional_id: to.names.transactional_id.clone(),
             could_flow: plan.findings.is_empty(),
-            brokers: setup.kafka.bootstrap_servers.join(","),
+            brokers: to.spec.bootstrap_servers.join(","),
             brokers_answer: plan.reached,
             progress_known: plan.knows_progress,
             directory: setup.directory.path.clone(),
             locked_by: plan.locked_by,
-            settings: Settings::of(setup),
+            settings: Settings::of(setup, to),
             in_the_way: plan.findings.clone(),
             remarks,
             waiting,
@@ -195,7 +195,7 @@ impl Page {
 }
 
 impl Settings {
-    fn of(setup: &Setup) -> Settings {
+    fn of(setup: &Setup, to: &ToKafka) -> Settings {
         let (directory, channel) = (&setup.directory, &setup.channel);
         let bare = |regex: &regex::Regex| {
             let text = regex.as_str();
@@ -203,8 +203,8 @@ impl Settings {
         };
         Settings {
             topic: channel.topic.clone(),
-            checkpoint_topic: setup.names.checkpoint_topic.clone(),
-            receipt_topic: setup.names.receipt_topic.clone(),
+            checkpoint_topic: to.names.checkpoint_topic.clone(),
+            receipt_topic: to.names.receipt_topic.clone(),
             include_pattern: bare(&directory.include),
             ignore_pattern: bare(&directory.ignore),
             completion: match directory.completion {

@@ -15,7 +15,7 @@ use super::table::{Output, plain};
 use super::whose::{Invalid, Whose};
 use crate::agent::channel::progress::Progress;
 use crate::agent::plan::brokers;
-use crate::agent::setup::Setup;
+use crate::agent::setup::{Setup, ToKafka};
 use crate::agent::sink::kafka::kept::{self, Kept, partition_of};
 use crate::agent::sink::kafka::look::{checkpoint_topic, read_kept, without_checkpoints};
 use crate::agent::sink::kafka::pin::Pin;
@@ -174,9 +174,9 @@ impl Row {
 
 fn list(args: &ListArgs) -> Result<bool, Trouble> {
     let agent = args.whose.agent_id(args.agent_id.as_deref());
-    let (_, setup) = args.whose.setup(&agent)?;
-    let brokers = brokers(&setup);
-    let own = &setup.names.transactional_id;
+    let (_, setup, to) = args.whose.setup(&agent)?;
+    let brokers = brokers(&setup, &to);
+    let own = &to.names.transactional_id;
     let of_pipeline = own.strip_suffix(&agent).unwrap_or(own);
     let wanted = |owner: &str| match &args.agent_id {
         Some(_) => owner == own,
@@ -188,7 +188,7 @@ fn list(args: &ListArgs) -> Result<bool, Trouble> {
     };
     let rows: Vec<Row> = kept.iter().map(Row::of).collect();
     say(&match args.output {
-        Output::Text => text::list(&rows, &setup.names.checkpoint_topic),
+        Output::Text => text::list(&rows, &to.names.checkpoint_topic),
         Output::Json => serde_json::to_string(&rows)? + "\n",
     });
     Ok(rows.iter().all(|row| row.problem.is_none()))
@@ -199,15 +199,15 @@ fn every(partitions: u32) -> Vec<i32> {
 }
 
 fn accept(args: &AcceptArgs) -> Result<bool, Trouble> {
-    let (config, setup) = args.whose.setup(&args.whose.agent_id(args.agent_id.as_deref()))?;
-    let pin = &setup.names.pin;
+    let (config, setup, to) = args.whose.setup(&args.whose.agent_id(args.agent_id.as_deref()))?;
+    let pin = &to.names.pin;
     if *pin == Pin::None {
         let advice = "name the agent's --state-dir, or of a pipeline that the operator runs ask in one of its pods, with --config-dir";
         return Err(Trouble::Invalid(vec![format!("nothing is remembered of a checkpoint topic here; {advice}")]));
     }
     let then = pin.known()?;
-    let now = checkpoint_topic(&brokers(&setup))?;
-    say(&text::change(&setup.names.checkpoint_topic, then.as_ref(), now.as_ref()));
+    let now = checkpoint_topic(&brokers(&setup, &to))?;
+    say(&text::change(&to.names.checkpoint_topic, then.as_ref(), now.as_ref()));
     let same = match (&then, &now) {
         (None, _) => true,
         (Some(_), Some(now)) => pin.compare(now).is_ok(),
@@ -225,7 +225,7 @@ fn accept(args: &AcceptArgs) -> Result<bool, Trouble> {
             Ok(false)
         }
         (Pin::Operator { .. }, ..) => {
-            let missing = without_checkpoints(&brokers(&setup)).message;
+            let missing = without_checkpoints(&brokers(&setup, &to)).message;
             say(&format!("\nbefore it can be accepted: {}\n", plain(&missing)));
             Ok(false)
         }
@@ -264,8 +264,8 @@ fn patch(
 }
 
 fn forget(args: &ForgetArgs) -> Result<bool, Trouble> {
-    let (_, setup) = args.whose.setup(&args.agent_id)?;
-    let (names, brokers) = (&setup.names, &mut brokers(&setup));
+    let (_, setup, to) = args.whose.setup(&args.agent_id)?;
+    let (names, brokers) = (&to.names, &mut brokers(&setup, &to));
     let Some(topic) = checkpoint_topic(brokers)? else {
         return Err(Trouble::Failed(format!(
             "topic {} does not exist, so nothing is kept",
@@ -286,14 +286,14 @@ fn forget(args: &ForgetArgs) -> Result<bool, Trouble> {
         say(text::FORGETTING);
         return Ok(false);
     }
-    let _locked = if args.elsewhere { None } else { locked(&setup)? };
+    let _locked = if args.elsewhere { None } else { locked(&setup, &to)? };
     let gone = kept::forget(brokers, names, topic.partitions, args.file_id.as_deref())?;
     say(&format!("\nforgotten: {} files\n", gone.len()));
     Ok(true)
 }
 
 /// The directory, locked so that no agent starts on it meanwhile; none where there is none on this machine.
-fn locked(setup: &Setup) -> Result<Option<SpoolDir>, Trouble> {
+fn locked(setup: &Setup, to: &ToKafka) -> Result<Option<SpoolDir>, Trouble> {
     let (stop, _kept) = std::io::pipe()?;
     let mut spool = SpoolDir::new(setup.directory.clone(), stop.into());
     if spool.look().is_err() {
@@ -307,7 +307,7 @@ fn locked(setup: &Setup) -> Result<Option<SpoolDir>, Trouble> {
             Err(Trouble::Failed(format!(
                 "{who} has {} locked; nothing is forgotten: stop it first, or add --elsewhere if the directory of {} is on \
                  another machine",
-                setup.directory.path, setup.names.agent
+                setup.directory.path, to.names.agent
             )))
         }
         Err(e) => Err(e.into()),

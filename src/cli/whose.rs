@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::Options;
 use crate::agent::config::{Config, Place};
-use crate::agent::setup::Setup;
+use crate::agent::setup::{Setup, Sink, ToKafka};
 use crate::pipeline::pod::SECRETS_DIR;
 
 /// Which pipeline, and with what beside it.
@@ -36,7 +36,7 @@ impl Whose {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn setup(&self, agent_id: &str) -> Result<(Config, Setup), Invalid> {
+    pub fn setup(&self, agent_id: &str) -> Result<(Config, Setup, ToKafka), Invalid> {
         let place = match (&self.config_dir, &self.file) {
             (Some(path), _) => Place::Directory { path: path.clone(), shape: None },
             (None, Some(path)) => Place::File { path: path.clone(), cluster: self.cluster.clone() },
@@ -53,7 +53,12 @@ impl Whose {
             once: false,
         };
         let setup = Setup::new(&config, &options).map_err(|e| Invalid(vec![format!("{e:#}")]))?;
-        Ok((config, setup))
+        let Sink::Kafka(to) = &setup.sink else {
+            let problem = "spec.sink: only of a pipeline into Kafka is progress kept where this command can look";
+            return Err(Invalid(vec![problem.to_owned()]));
+        };
+        let to = (**to).clone();
+        Ok((config, setup, to))
     }
 
     /// The agent that this machine or pod has: `--agent-id`, or what it is by default.

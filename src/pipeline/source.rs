@@ -45,7 +45,7 @@ pub struct SpoolDir {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consume_order: Option<ConsumeOrder>,
     /// What happens to a file whose last line is committed: Rename (fileSuffix is appended), Delete, or Track
-    /// (nothing is written to the directory, which may be mounted read-only). Default Rename.
+    /// (nothing is written to the directory, which may be mounted read-only). Default Rename, and with sink console Track, where nothing else is possible.
     /// Takes the place of Flume's deletePolicy and trackingPolicy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion: Option<Completion>,
@@ -177,11 +177,6 @@ impl SpoolDir {
     /// Which file to begin next.
     pub fn consume_order(&self) -> ConsumeOrder {
         self.consume_order.unwrap_or(ConsumeOrder::Oldest)
-    }
-
-    /// What happens to a finished file.
-    pub fn completion(&self) -> Completion {
-        self.completion.unwrap_or(Completion::Rename)
     }
 
     /// What is appended to the name of a finished file.

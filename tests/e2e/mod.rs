@@ -25,6 +25,7 @@ mod second_agent;
 mod secure;
 mod shipping;
 mod signals;
+mod sinks;
 mod storm;
 
 use std::time::{Duration, Instant};

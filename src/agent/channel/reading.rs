@@ -69,6 +69,10 @@ pub struct Chunk {
 pub struct Records {
     /// The file's place among those of the transaction; deliveries are told by it.
     pub slot: u32,
+    /// The file's name.
+    pub file: Name,
+    /// Where in the file the lines' own counting begins.
+    pub position: u64,
     /// Topic the file began on.
     pub topic: String,
     /// Partition of the first line.
@@ -236,6 +240,8 @@ impl Channel {
         self.batch.add(split.consumed as u64, now);
         (!lines.is_empty()).then(|| Records {
             slot: index,
+            file: file.name.clone(),
+            position,
             topic: progress.topic.clone(),
             partition,
             spread,

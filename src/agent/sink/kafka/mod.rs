@@ -206,7 +206,7 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
         self.producer = Some(producer);
-        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: topics.checkpoint })
+        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: Some(topics.checkpoint) })
     }
 
     fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {

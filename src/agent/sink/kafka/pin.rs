@@ -3,10 +3,10 @@
 //!
 //! A topic made anew, or with another partition count, holds none of our progress: reading it would ship everything again.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::agent::sink::{Failure, SinkError};
+use crate::agent::sink::file::disk::{self, Machine};
+use crate::agent::sink::{Failure, SinkError, file_stem};
 use crate::pipeline::pod::{CONFIG_DIR, CheckpointTopic};
 use crate::pipeline::report::FlowReason;
 
@@ -41,9 +41,7 @@ impl Pin {
     /// The file, where there is one.
     fn path(&self) -> Option<PathBuf> {
         let Pin::File { directory, transactional_id } = self else { return None };
-        // `%` cannot stand in any part of the id that Kubernetes names; it keeps ids apart where one holds a slash.
-        let name = transactional_id.replace('%', "%25").replace('/', "%2F");
-        Some(directory.join(format!("{name}.json")))
+        Some(directory.join(format!("{}.json", file_stem(transactional_id))))
     }
 
     /// Compares with what was remembered, or remembers it.
@@ -160,14 +158,8 @@ pub fn whose(transactional_id: &str) -> String {
 }
 
 fn write(path: &Path, found: &CheckpointTopic) -> std::io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(&serde_json::to_vec(found)?)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    std::fs::create_dir_all(disk::parent(path))?;
+    disk::put(&mut Machine::default(), path, &serde_json::to_vec(found)?)
 }
 
 /// Ids are compared where both sides know them.
