@@ -12,8 +12,9 @@ use crate::secrets::{SecretError, Secrets};
 
 /// `transaction.timeout.ms`: a dead agent holds up every `read_committed` reader for this long, plus up to 10 s.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// Memory of the producer's queue, in KiB (`queue.buffering.max.kbytes`); librdkafka's default is 1 GiB.
-const QUEUE_KBYTES: u64 = 32 * 1024;
+/// Memory of the producer's queue, in KiB (`queue.buffering.max.kbytes`), where two lines fit; librdkafka's default is 1 GiB. Little more than
+/// the five batches that may be on their way: with a batch that is ready and may not go, librdkafka's thread does not sleep.
+const QUEUE_KBYTES: u64 = 8 * 1024;
 
 /// Bytes of a batch before it is compressed (`batch.size`): below the topic's default `max.message.bytes`, for brokers refuse whole batches.
 pub const BATCH_BYTES: u64 = 1_000_000;
@@ -93,7 +94,7 @@ pub fn producer(
         .set("message.max.bytes", 1_048_000.max(max_line + 48_000).to_string())
         .set("batch.size", BATCH_BYTES.to_string())
         .set("linger.ms", "50")
-        .set("queue.buffering.max.kbytes", QUEUE_KBYTES.to_string())
+        .set("queue.buffering.max.kbytes", QUEUE_KBYTES.max((max_line + 48_000).div_ceil(512)).to_string())
         .set("queue.buffering.max.messages", "100000")
         .set("partitioner", "murmur2_random") // same key, same partition as Java clients
         .set("compression.type", codec(sink.compression()));

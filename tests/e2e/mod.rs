@@ -6,6 +6,7 @@
 mod agent;
 mod bad_input;
 mod bed;
+mod bounds;
 mod changes;
 mod charsets;
 mod check;

@@ -77,6 +77,12 @@ spec:
         self.names(&self.out).iter().flat_map(|name| fs::read(self.out.join(name)).unwrap()).collect()
     }
 
+    /// How much of it there is, while an agent renames what it writes.
+    fn written_bytes(&self) -> u64 {
+        let files = fs::read_dir(&self.out).unwrap().filter_map(|entry| entry.unwrap().metadata().ok());
+        files.map(|file| file.len()).sum()
+    }
+
     fn completed(&self) -> usize {
         self.names(&self.spool).iter().filter(|name| name.ends_with(".COMPLETED")).count()
     }
@@ -98,8 +104,13 @@ fn the_file_sink_loses_nothing_and_doubles_nothing_however_often_it_is_killed() 
             home.put(&format!("{name}.log"), &content);
             inputs.push((name, content));
         }
+        let before = home.written_bytes();
         let agent = home.start(&[]);
-        std::thread::sleep(Duration::from_millis(rng.u64(0..600)));
+        // Most are killed while they write, some before.
+        if kill % 4 != 0 {
+            until("it writes", LIMIT, || (home.written_bytes() != before).then_some(()));
+        }
+        std::thread::sleep(Duration::from_millis(rng.u64(0..200)));
         agent.kill();
         shipping += usize::from(home.completed() < inputs.len() && !home.written().is_empty());
         let closed = home.names(&home.out).into_iter().filter(|name| name.ends_with(".log"));

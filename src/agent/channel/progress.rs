@@ -41,7 +41,10 @@ pub fn extend(extents: &mut Vec<Extent>, runs: &[Run]) {
         let last = run.first.map(|first| first + run.count as i64 - 1);
         match extents.iter_mut().find(|e| e.partition == run.partition) {
             Some(extent) => extent.last = last,
-            None => extents.push(Extent { partition: run.partition, first: run.first, last }),
+            None => {
+                extents.reserve_exact(1); // there is one for almost every file, and many files
+                extents.push(Extent { partition: run.partition, first: run.first, last });
+            }
         }
     }
 }

@@ -215,12 +215,13 @@ fn data_settings(
         ));
     } else if let Some(limit) = limit.filter(|limit| *limit < batch) {
         found.push((
-            true,
+            false,
             finding(
                 "RecordTooLarge",
                 format!(
                     "topic {topic} takes at most {limit} bytes in a batch (max.message.bytes), but batches may have {batch} bytes \
-                     before they are compressed; raise it, or set batch.size in spec.sink.kafka.properties below it"
+                     before they are compressed: the agent halves them until they fit, each time with a transaction given up; \
+                     batch.size in spec.sink.kafka.properties spares it that"
                 ),
             ),
         ));
