@@ -10,20 +10,26 @@ mod changes;
 mod charsets;
 mod check;
 mod corpus;
+mod crowd;
 mod files;
 mod growing;
 mod guarantees;
 mod http;
 mod job;
+mod limits;
+mod mounts;
 mod options;
 mod outage;
 mod pod;
+mod renames;
 mod reports;
+mod rewritten;
 mod second_agent;
 mod secure;
 mod shipping;
 mod signals;
 mod storm;
+mod topics;
 
 use std::time::{Duration, Instant};
 
