@@ -47,7 +47,7 @@ e2e: cluster-beds ## the tests on a real cluster; T=operator for a part of them
 	@$(need) $(BUILD_TOOLS)
 	cargo test --release --locked --test main cluster::$(T)
 
-bench: beds ## the loop and the agent against a real Kafka; REPS=5 for more repetitions; writes bench/README.md
+bench: beds ## the agent, its ceiling and its rivals on a real Kafka; REPS=5 for more repetitions; writes bench/README.md
 	@$(need) $(BUILD_TOOLS) time
 	@bench/run.sh
 

@@ -89,6 +89,8 @@ impl ProducerContext for Reports {
 struct Input {
     file: File,
     partition: i32,
+    /// Of a chunk: a small file needs no large one.
+    size: usize,
     /// The next chunk; it begins with the `carried` bytes of a line whose end was not in the last one.
     chunk: Vec<u8>,
     carried: usize,
@@ -104,7 +106,7 @@ impl Input {
         }
         let filled = self.carried + read;
         let end = memchr::memrchr(b'\n', &self.chunk[..filled]).map_or(0, |at| at + 1);
-        let mut next = vec![0; CHUNK_BYTES];
+        let mut next = vec![0; self.size];
         self.carried = filled - end;
         next[..self.carried].copy_from_slice(&self.chunk[end..filled]);
         let mut lines = std::mem::replace(&mut self.chunk, next);
@@ -231,7 +233,8 @@ fn main() -> Result<()> {
         {
             let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             let partition = i32::try_from(index % options.partitions)?;
-            open.push_back(Input { file, partition, chunk: vec![0; CHUNK_BYTES], carried: 0 });
+            let size = CHUNK_BYTES.min(usize::try_from(file.metadata()?.len())?);
+            open.push_back(Input { file, partition, size, chunk: vec![0; size], carried: 0 });
         }
         // A chunk of each file in turn.
         let Some(mut input) = open.pop_front() else {

@@ -18,7 +18,9 @@ package_of() {
     ip) echo iproute2 ;;
     nft) echo nftables ;;
     cni-plugins) echo containernetworking-plugins ;;
-    python3 | containerd | runc | iptables | conntrack | openssl) echo "$1" ;;
+    python3 | containerd | runc | iptables | conntrack | openssl | kcat) echo "$1" ;;
+    rsyslogd) echo rsyslog ;;
+    omkafka) echo rsyslog-kafka ;;
     *) echo "need.sh: it does not know the tool '$1'" >&2; exit 2 ;;
   esac
 }
@@ -28,6 +30,7 @@ have() {
   case $1 in
     time) [ -x /usr/bin/time ] ;;
     cni-plugins) [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] ;;
+    omkafka) compgen -G "/usr/lib/*/rsyslog/omkafka.so" >/dev/null || compgen -G "/usr/lib*/rsyslog/omkafka.so" >/dev/null ;;
     go) command -v go >/dev/null && [ "$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')" -ge 26 ] ;;
     java) command -v java >/dev/null && [ "$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 ] ;;
     *) command -v "$1" >/dev/null ;;

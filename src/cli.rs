@@ -11,9 +11,17 @@ pub mod health;
 pub mod log;
 #[cfg(feature = "operator")]
 pub mod operator;
+#[cfg(feature = "agent")]
+pub mod plan;
+#[cfg(feature = "agent")]
+pub mod progress;
 #[cfg(feature = "operator")]
 pub mod status;
+#[cfg(any(feature = "agent", feature = "operator"))]
+mod table;
 pub mod validate;
+#[cfg(feature = "agent")]
+mod whose;
 
 use std::process::ExitCode;
 
@@ -34,6 +42,12 @@ pub enum Command {
     /// Run one pipeline on this machine
     #[cfg(feature = "agent")]
     Agent(agent::AgentArgs),
+    /// Show what an agent would do with each file, and everything that is in its way; an agent that runs does not notice
+    #[cfg(feature = "agent")]
+    Plan(plan::PlanArgs),
+    /// Show what is committed of each file; accept another checkpoint topic; forget files, to read them again
+    #[cfg(feature = "agent")]
+    Progress(progress::ProgressArgs),
     /// Ask an agent whether it lives: exit code 0 or 1
     #[cfg(feature = "agent")]
     Health(health::HealthArgs),
@@ -59,6 +73,10 @@ impl Cli {
         match self.command {
             #[cfg(feature = "agent")]
             Command::Agent(args) => agent::run(args),
+            #[cfg(feature = "agent")]
+            Command::Plan(args) => plan::run(&args),
+            #[cfg(feature = "agent")]
+            Command::Progress(args) => progress::run(&args),
             #[cfg(feature = "agent")]
             Command::Health(args) => health::run(&args),
             #[cfg(feature = "agent")]

@@ -15,6 +15,9 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Memory of the producer's queue, in KiB (`queue.buffering.max.kbytes`); librdkafka's default is 1 GiB.
 const QUEUE_KBYTES: u64 = 32 * 1024;
 
+/// Bytes of a batch before it is compressed (`batch.size`): below the topic's default `max.message.bytes`, for brokers refuse whole batches.
+pub const BATCH_BYTES: u64 = 1_000_000;
+
 /// What every client of a pipeline's brokers shares.
 fn base(sink: &KafkaSink, agent: &str, secrets: &Secrets) -> Result<ClientConfig, SecretError> {
     let mut config = ClientConfig::new();
@@ -88,7 +91,7 @@ pub fn producer(
     config
         // The local check counts value + key + headers + 36 bytes against this.
         .set("message.max.bytes", 1_048_000.max(max_line + 48_000).to_string())
-        .set("batch.size", "1000000") // below the topic's default max.message.bytes: brokers refuse whole batches
+        .set("batch.size", BATCH_BYTES.to_string())
         .set("linger.ms", "50")
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES.to_string())
         .set("queue.buffering.max.messages", "100000")

@@ -177,6 +177,7 @@ fn changes() -> Vec<(&'static str, Value, Value)> {
     vec![
         ("nothing", full.clone(), full.clone()),
         ("the record topic", full.clone(), with("spec.sink.kafka.topic", json!("other"))),
+        ("another kind of sink", full.clone(), with("spec.sink", json!({"console": {"format": "Text"}}))),
         ("suspended", full.clone(), with("spec.suspend", json!(true))),
         (
             "another kind of placement",

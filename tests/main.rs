@@ -12,6 +12,10 @@ mod crd;
 mod demo;
 #[cfg(feature = "agent")]
 mod e2e;
+#[cfg(feature = "agent")]
+mod file_sink;
+#[cfg(feature = "operator")]
+mod flume;
 mod golden;
 mod image;
 #[cfg(feature = "operator")]

@@ -21,7 +21,7 @@ impl Backoff {
             Trouble::Source(_) => return Duration::from_secs(1),
             Trouble::Sink(e) => match e.failure {
                 Failure::Retry | Failure::TimedOut | Failure::TooLarge { .. } => (1, 60),
-                Failure::RetrySlowly => (5, 60),
+                Failure::RetrySlowly | Failure::Ends => (5, 60),
                 Failure::Fenced => (60, 3600),
             },
         };

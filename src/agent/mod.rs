@@ -20,6 +20,7 @@ pub mod config;
 pub mod http;
 mod listen;
 mod metrics;
+pub mod plan;
 pub mod push;
 pub mod reload;
 pub mod run;
@@ -38,11 +39,13 @@ use crate::pipeline::report::FlowReason;
 use channel::Channel;
 use config::Config;
 use reload::{Change, Reload};
-use run::Surroundings;
+use run::{Surroundings, Trouble};
 use setup::Setup;
+use sink::console::{ConsoleSink, Shown};
+use sink::file::{FileSink, disk::Machine};
 use sink::kafka::{KafkaSink, client::Brokers};
 use sink::{Opened, Sink};
-use source::{Source, SourceError, spooldir::SpoolDir};
+use source::{Source, spooldir::SpoolDir};
 use status::Status;
 use stop::Stop;
 
@@ -54,7 +57,8 @@ const REST: Duration = Duration::from_millis(500);
 pub struct Options {
     /// `<agent>` of the transactional id (`--agent-id`).
     pub agent_id: String,
-    /// Where to remember what the checkpoint topic was like (`--state-dir`); a pod has its ConfigMap for that.
+    /// Where to remember what the checkpoint topic was like, or to keep the progress of sink `file` (`--state-dir`); a pod has its
+    /// ConfigMap for the one, and cannot have the other.
     pub state_dir: Option<std::path::PathBuf>,
     /// Where Secrets are: `<dir>/<secret>/<key>` (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
@@ -66,7 +70,9 @@ pub struct Options {
 pub struct Agent {
     source: SpoolDir,
     channel: Channel,
-    sink: KafkaSink<Brokers>,
+    sink: Box<dyn Sink + Send>,
+    /// What the console has shown.
+    shown: Shown,
     world: World,
     once: bool,
     /// Why it does not ship, where it is not to.
@@ -89,11 +95,13 @@ impl Agent {
     ) -> anyhow::Result<Agent> {
         let setup = Setup::new(config, options)?;
         let seed = getrandom::u64().map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
+        let shown = Shown::default();
         let status = Arc::new(Status::new(setup.identity.clone(), config));
         Ok(Agent {
             source: SpoolDir::new(setup.directory.clone(), wakes),
             channel: Channel::new(setup.channel.clone(), seed),
-            sink: kafka_sink(&setup, stop.flag()),
+            sink: sink_of(&setup, &shown, stop.flag()),
+            shown,
             world: World { status: status.clone(), stop: stop.flag(), reload },
             once: options.once,
             rest: setup.suspended.then_some(FlowReason::Suspended),
@@ -105,10 +113,10 @@ impl Agent {
     ///
     /// # Errors
     /// `once`: the directory cannot be opened at all. Otherwise: nothing but a new process can help.
-    pub fn run(mut self) -> Result<(), SourceError> {
+    pub fn run(mut self) -> Result<(), Trouble> {
         let ended = loop {
             let ran = match self.rest {
-                None => run::run(&mut self.source, &mut self.sink, &mut self.channel, &mut self.world, self.once),
+                None => run::run(&mut self.source, &mut *self.sink, &mut self.channel, &mut self.world, self.once),
                 Some(reason) => {
                     self.rest(reason);
                     Ok(())
@@ -148,16 +156,22 @@ impl Agent {
         let (config, setup) = *run;
         self.source.set(setup.directory.clone());
         self.channel.set_all(setup.channel.clone());
-        self.sink = kafka_sink(&setup, self.world.stop.clone());
+        self.sink = sink_of(&setup, &self.shown, self.world.stop.clone());
         self.rest = setup.suspended.then_some(FlowReason::Suspended);
         self.status.runs(&config);
         tracing::info!("configuration {} is in force", crate::pipeline::config_hash(&config.pipeline));
     }
 }
 
-fn kafka_sink(setup: &Setup, stop: Arc<AtomicBool>) -> KafkaSink<Brokers> {
-    let brokers = Brokers::new(&setup.kafka, &setup.identity, &setup.names, setup.max_line, stop);
-    KafkaSink::new(setup.names.clone(), brokers)
+fn sink_of(setup: &Setup, shown: &Shown, stop: Arc<AtomicBool>) -> Box<dyn Sink + Send> {
+    match &setup.sink {
+        setup::Sink::Kafka(to) => {
+            let brokers = Brokers::new(&to.spec, &setup.identity, &to.names, to.max_line, stop);
+            Box::new(KafkaSink::new(to.names.clone(), brokers))
+        }
+        setup::Sink::File(settings) => Box::new(FileSink::new(settings.clone(), Machine::default())),
+        setup::Sink::Console(format) => Box::new(ConsoleSink::new(*format, shown.clone())),
+    }
 }
 
 /// What the loop sees of the rest of the agent.
@@ -187,7 +201,9 @@ impl Surroundings for World {
     }
 
     fn opened(&mut self, opened: &Opened) {
-        self.status.checkpoints_in(&opened.checkpoint_topic);
+        if let Some(topic) = &opened.checkpoint_topic {
+            self.status.checkpoints_in(topic);
+        }
     }
 
     fn observe(&mut self, channel: &Channel, reason: FlowReason, message: &str) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::config::{Config, Found, Place};
-use super::setup::Setup;
+use super::setup::{Setup, Sink};
 use super::status::Status;
 use crate::pipeline::config_hash;
 use crate::secrets::Secrets;
@@ -56,6 +56,7 @@ impl Reload {
     pub fn start(place: Place, options: &Options) -> Result<Reload, Vec<String>> {
         let seen = look(&place, options);
         let in_force = place.judge(&seen.found)?.ok_or_else(|| vec!["the LogPipeline is gone".to_owned()])?;
+        Setup::new(&in_force, options).map_err(|e| vec![e.to_string()])?;
         Ok(Reload {
             options: options.clone(),
             in_force,
@@ -127,9 +128,11 @@ impl Reload {
             self.in_force = config;
             return Ok(None);
         }
-        // What cannot connect is worth less than a connection that stands.
-        let secrets = Secrets::new(self.options.secrets.clone());
-        crate::kafka::admin(&setup.kafka, &setup.identity, &secrets).map_err(|e| e.to_string())?;
+        if let Sink::Kafka(to) = &setup.sink {
+            // What cannot connect is worth less than a connection that stands.
+            let secrets = Secrets::new(self.options.secrets.clone());
+            crate::kafka::admin(&to.spec, &setup.identity, &secrets).map_err(|e| e.to_string())?;
+        }
         Ok(Some(Change::Run(Box::new((config, setup)))))
     }
 }
@@ -144,12 +147,16 @@ fn is_same(one: &Config, other: &Config) -> bool {
     config_hash(&one.pipeline) == config_hash(&other.pipeline) && pod(one) == pod(other)
 }
 
-/// Progress is kept under these names: with others, everything would be shipped again.
+/// Progress is kept under these names, and with this kind of sink: with others, everything would be shipped again.
 fn another(one: &Config, other: &Config) -> Option<String> {
     let named = |c: &Config| {
         let (pipeline, delivery) = (&c.pipeline, c.pipeline.delivery());
         let namespace = pipeline.namespace();
+        let sink = [("kafka", pipeline.kafka().is_some()), ("file", pipeline.file().is_some())];
+        let sink = sink.iter().find(|(_, set)| *set).map_or("console", |(name, _)| name);
         [
+            ("spec.sink", sink.to_owned()),
+            ("spec.sink.file.directory", pipeline.file().map_or_else(String::new, |file| file.directory.clone())),
             ("metadata.name", pipeline.metadata.name.clone()),
             ("metadata.namespace", namespace.to_owned()),
             ("the cluster's name", c.cluster.clone()),
@@ -160,7 +167,7 @@ fn another(one: &Config, other: &Config) -> Option<String> {
     let changed = named(one).into_iter().zip(named(other)).find(|(before, now)| before != now);
     changed.map(|((what, before), (_, now))| {
         format!(
-            "{what} is {}, it was {}; progress is kept under that name: set it back, or make another LogPipeline",
+            "{what} is {}, it was {}; progress is kept with it: set it back, or make another LogPipeline",
             now.escape_debug(),
             before.escape_debug()
         )

@@ -36,9 +36,19 @@ pub enum Trouble {
     /// By the directory.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// By Kafka.
+    /// By the sink.
     #[error(transparent)]
     Sink(#[from] SinkError),
+}
+
+impl Trouble {
+    /// True where trying again is not worth it: never, or not for one who wants an answer `now`.
+    fn ends(&self, now: bool) -> bool {
+        match self {
+            Trouble::Source(e) => e.ends || (now && e.reason != FlowReason::AnotherAgentRunning),
+            Trouble::Sink(e) => e.failure == Failure::Ends,
+        }
+    }
 }
 
 /// Ships until told to stop, or until everything is shipped (`once`); then returns `Ok`. What was read is committed by then, or given
@@ -48,19 +58,19 @@ pub enum Trouble {
 /// `once`: the directory cannot be opened at all. Otherwise: nothing but a new process can help.
 pub fn run(
     source: &mut impl Source,
-    sink: &mut impl Sink,
+    sink: &mut (impl Sink + ?Sized),
     channel: &mut Channel,
     world: &mut impl Surroundings,
     once: bool,
-) -> Result<(), SourceError> {
+) -> Result<(), Trouble> {
     let mut backoff = Backoff::default();
     while !world.stopping() {
         let commits = channel.commits();
         let trouble = match open(source, sink, channel, world).and_then(|()| ship(source, sink, channel, world)) {
             Ok(()) => break,
-            Err(Trouble::Source(e)) if e.ends => return Err(e),
-            Err(Trouble::Source(e)) if once && commits == 0 && e.reason != FlowReason::AnotherAgentRunning => {
-                return Err(e);
+            Err(trouble) if trouble.ends(once && commits == 0) => {
+                sink.close();
+                return Err(trouble);
             }
             Err(trouble) => trouble,
         };
@@ -83,7 +93,7 @@ pub fn run(
 /// The opening order: lock the directory, fence the predecessor, read progress. Never another.
 fn open(
     source: &mut impl Source,
-    sink: &mut impl Sink,
+    sink: &mut (impl Sink + ?Sized),
     channel: &mut Channel,
     world: &mut impl Surroundings,
 ) -> Result<(), Trouble> {
@@ -96,7 +106,7 @@ fn open(
 
 fn ship(
     source: &mut impl Source,
-    sink: &mut impl Sink,
+    sink: &mut (impl Sink + ?Sized),
     channel: &mut Channel,
     world: &mut impl Surroundings,
 ) -> Result<(), Trouble> {
@@ -154,7 +164,7 @@ fn react(
         Trouble::Sink(e) => {
             world.retried();
             match e.failure {
-                Failure::Retry | Failure::RetrySlowly => {}
+                Failure::Retry | Failure::RetrySlowly | Failure::Ends => {}
                 Failure::TimedOut => channel.timed_out(),
                 Failure::Fenced => source.release(),
                 Failure::TooLarge { slot } => channel.too_large(slot, &e.message, world.now()),

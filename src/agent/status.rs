@@ -77,7 +77,7 @@ impl Status {
     pub fn runs(&self, config: &Config) {
         let mut state = self.state();
         state.config_hash = config_hash(&config.pipeline);
-        state.guarantee = config.pipeline.delivery().guarantee().to_string();
+        state.guarantee = config.pipeline.guarantee().to_string();
         state.report_to = config.pod.as_ref().and_then(|pod| pod.report_to.clone());
         if matches!(state.reason, FlowReason::Suspended | FlowReason::PipelineDeleted) {
             (state.reason, state.since, state.message) = (FlowReason::Starting, Timestamp::now(), String::new());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use super::whose::{check_agent_id, host_name};
 use crate::agent::config::Place;
 use crate::agent::push::Push;
 use crate::agent::reload::Reload;
@@ -39,7 +40,8 @@ pub struct AgentArgs {
     /// Keeps clusters that share a Kafka apart
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub cluster: String,
-    /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused
+    /// Directory in which the agent remembers what the checkpoint topic was like, so that another one is refused, and keeps the
+    /// progress of sink file
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Directory with the pipeline's Secrets, DIR/<secret>/<key>, mode 0600
@@ -85,17 +87,12 @@ struct Invalid(Vec<String>);
 /// True when the job is done: always after a stop, with `--once` only when everything is committed.
 fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     let options = Options {
-        agent_id: args
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        agent_id: args.agent_id.clone().unwrap_or_else(host_name),
         state_dir: args.state_dir.clone(),
         secrets: args.secrets.clone(),
         once: args.once,
     };
-    if options.agent_id.is_empty() || options.agent_id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        anyhow::bail!("--agent-id must be a name without spaces or control characters");
-    }
+    check_agent_id(&options.agent_id).map_err(anyhow::Error::msg)?;
     let reload = Reload::start(place(args)?, &options).map_err(Invalid)?;
     let config = reload.config().clone();
     if args.once && config.pipeline.spec.suspend == Some(true) {
@@ -123,7 +120,12 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     }
     ended?;
     if args.once {
-        return Ok(summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed)));
+        let (said, done) = summary(&status, stop.flag().load(std::sync::atomic::Ordering::Relaxed));
+        match config.pipeline.console() {
+            Some(_) => eprint!("{said}"), // standard output is for lines
+            None => print!("{said}"),
+        }
+        return Ok(done);
     }
     Ok(true)
 }
@@ -138,41 +140,50 @@ fn place(args: &AgentArgs) -> anyhow::Result<Place> {
 }
 
 /// What was shipped, and what was not and why. True when everything was.
-fn summary(status: &Status, stopped: bool) -> bool {
+fn summary(status: &Status, stopped: bool) -> (String, bool) {
     let shot = status.snapshot();
     let totals = &shot.totals;
-    let shipping = match (totals.first_read, totals.last_lines) {
-        (Some(first), Some(last)) => last.saturating_sub(first).as_secs_f64(),
+    let since_first_read = |then: Option<Duration>| match (totals.first_read, then) {
+        (Some(first), Some(then)) => then.saturating_sub(first).as_secs_f64(),
         _ => 0.0,
     };
-    println!(
-        "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s",
+    let shipping = since_first_read(totals.last_lines);
+    let mut said = String::new();
+    let mut say = |line: String| said.extend([line.as_str(), "\n"]);
+    say(format!(
+        "shipped {} files, {} lines, {} in {:.1} s; from the first read to the last commit {shipping:.2} s, {} lines/s; \
+         to the last completed file {:.2} s",
         HumanCount(totals.files),
         HumanCount(totals.lines),
         HumanBytes(totals.bytes),
         status.elapsed().as_secs_f64(),
         HumanCount(if shipping > 0.0 { (totals.lines as f64 / shipping) as u64 } else { 0 }),
-    );
+        since_first_read(totals.last_file),
+    ));
     for name in &shot.growing {
-        println!("{name}: still being written; shipped to its last complete line, not renamed");
+        say(format!("{name}: still being written; shipped to its last complete line, not renamed"));
     }
     for aside in &shot.asides {
-        println!(
+        say(format!(
             "{}: set aside at byte {}: {:?}: {}; {}",
             aside.name,
             aside.position,
             aside.reason,
             aside.note,
             aside.reason.advice()
-        );
+        ));
     }
     if shot.set_aside > shot.asides.len() as u64 {
-        println!("and {} more set aside", shot.set_aside - shot.asides.len() as u64);
+        say(format!("and {} more set aside", shot.set_aside - shot.asides.len() as u64));
     }
     if stopped {
-        println!("stopped before the end: {} left in {} files", HumanBytes(shot.backlog_bytes), shot.backlog_files);
+        say(format!(
+            "stopped before the end: {} left in {} files",
+            HumanBytes(shot.backlog_bytes),
+            shot.backlog_files
+        ));
     }
-    shot.set_aside == 0 && !stopped
+    (said, shot.set_aside == 0 && !stopped)
 }
 
 /// A bar over the bytes of the backlog, drawn from the status a few times a second.

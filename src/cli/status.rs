@@ -14,6 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use serde::{Deserialize as _, Serialize};
 
+use super::table::{Output, plain};
 use crate::operator::observe::log_pipelines;
 use crate::pipeline::LogPipelineStatus;
 use crate::pipeline::report::AgentAnswer;
@@ -52,15 +53,6 @@ pub struct StatusArgs {
     /// The kubeconfig's context [default: its current one]
     #[arg(long)]
     pub context: Option<String>,
-}
-
-/// What it is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// Aligned text.
-    Text,
-    /// One JSON document a look: an object, or a list where no name was given.
-    Json,
 }
 
 /// A LogPipeline, and what is known of it.
@@ -105,7 +97,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("spoolway: {}", text::plain(&format!("{error:#}")));
+            eprintln!("spoolway: {}", plain(&format!("{error:#}")));
             ExitCode::from(1)
         }
     }
@@ -129,7 +121,7 @@ fn show(args: &StatusArgs) -> anyhow::Result<bool> {
             }
             match looked {
                 Ok(all) => write(args, &all)?,
-                Err(error) => eprintln!("spoolway: {}; trying again", text::plain(&format!("{error:#}"))),
+                Err(error) => eprintln!("spoolway: {}; trying again", plain(&format!("{error:#}"))),
             }
             tokio::time::sleep(EVERY).await;
         }

@@ -40,7 +40,7 @@ pub fn status(seen: &Seen<'_>, agents: &[AgentView], prefix: &str, now: jiff::Ti
         conditions: Some(conditions(seen, now)),
         // A bad edit leaves the agents alone, and so what they promise.
         guarantee: match seen.verdict {
-            Ok(pipeline) => Some(pipeline.delivery().guarantee()),
+            Ok(pipeline) => Some(pipeline.guarantee()),
             Err(_) => before.guarantee.filter(|_| counted.is_some()),
         },
         transactional_id_prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),

@@ -15,7 +15,7 @@ use super::quantity::{ByteSize, TimeSpan};
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     /// What is promised: ExactlyOnce (transactions), AtLeastOnce (lines may arrive twice after a crash), or BestEffort (lines
-    /// may be lost). Default ExactlyOnce.
+    /// may be lost). Default ExactlyOnce, and with sink console BestEffort, which is all that it can give.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
     /// The longest time between the first record of a transaction and its commit: a duration from 50ms to 10s. It is how late
@@ -49,11 +49,6 @@ words! {
 }
 
 impl Delivery {
-    /// What is promised.
-    pub fn guarantee(&self) -> Guarantee {
-        self.guarantee.unwrap_or(Guarantee::ExactlyOnce)
-    }
-
     /// The longest time between the first record of a transaction and its commit.
     pub fn commit_interval(&self) -> Duration {
         let set = self.commit_interval.as_ref();

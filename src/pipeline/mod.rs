@@ -34,7 +34,7 @@ pub use delivery::{Delivery, Guarantee};
 pub use placement::Placement;
 pub use problem::Problem;
 pub use resolved::config_hash;
-pub use sink::{Acks, Compression, KafkaSink, Key, Partitioner, Sink};
+pub use sink::{Acks, Compression, ConsoleFormat, ConsoleSink, FileSink, KafkaSink, Key, Partitioner, Roll, Sink};
 pub use source::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine, Source, SpoolDir, full_match};
 pub use status::LogPipelineStatus;
 pub use validate::{Judge, validate};
@@ -108,6 +108,28 @@ impl LogPipeline {
     /// The Kafka topic, when that is its sink.
     pub fn kafka(&self) -> Option<&KafkaSink> {
         self.spec.sink.kafka.as_ref()
+    }
+
+    /// The directory of files, when that is its sink.
+    pub fn file(&self) -> Option<&FileSink> {
+        self.spec.sink.file.as_ref()
+    }
+
+    /// Standard output, when that is its sink.
+    pub fn console(&self) -> Option<&ConsoleSink> {
+        self.spec.sink.console.as_ref()
+    }
+
+    /// What is promised, which depends on the sink where the spec says nothing.
+    pub fn guarantee(&self) -> Guarantee {
+        let by_sink = if self.console().is_some() { Guarantee::BestEffort } else { Guarantee::ExactlyOnce };
+        self.delivery().guarantee.unwrap_or(by_sink)
+    }
+
+    /// What happens to a finished file, which depends on the sink where the spec says nothing: looking at files changes none.
+    pub fn completion(&self) -> Completion {
+        let by_sink = if self.console().is_some() { Completion::Track } else { Completion::Rename };
+        self.spool_dir().and_then(|dir| dir.completion).unwrap_or(by_sink)
     }
 
     /// What is promised about delivery; all defaults when the spec says nothing.

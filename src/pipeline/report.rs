@@ -30,6 +30,8 @@ pub enum FlowReason {
     SpoolDirectoryMissing,
     /// Files cannot be renamed when they are shipped.
     CannotComplete,
+    /// Files of the sink cannot be written, or are not what was committed.
+    OutputUnavailable,
     /// Another agent holds the directory's lock.
     AnotherAgentRunning,
     /// A successor with the same id took over.

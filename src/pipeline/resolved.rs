@@ -4,15 +4,17 @@
 //! `2000ms` for `2s`.
 
 use super::quantity::{ByteSize, TimeSpan};
-use super::{Delivery, KafkaSink, LogPipeline, LogPipelineSpec, SpoolDir};
+use super::{Completion, ConsoleSink, Delivery, FileSink, KafkaSink, LogPipeline, LogPipelineSpec, Roll, SpoolDir};
 
 /// The spec of `pipeline` with every default written out. The placement stays as it is.
 pub fn resolved(pipeline: &LogPipeline) -> LogPipelineSpec {
     let mut spec = pipeline.spec.clone();
     spec.suspend = Some(spec.suspend.unwrap_or(false));
-    spec.source.spool_dir = pipeline.spool_dir().map(spool_dir);
+    spec.source.spool_dir = pipeline.spool_dir().map(|dir| spool_dir(dir, pipeline.completion()));
     spec.sink.kafka = pipeline.kafka().map(kafka);
-    spec.delivery = Some(delivery(&pipeline.delivery(), pipeline.namespace()));
+    spec.sink.file = pipeline.file().map(file);
+    spec.sink.console = pipeline.console().map(|console| ConsoleSink { format: Some(console.format()) });
+    spec.delivery = Some(delivery(pipeline));
     spec
 }
 
@@ -26,14 +28,14 @@ pub fn config_hash(pipeline: &LogPipeline) -> String {
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
-fn spool_dir(dir: &SpoolDir) -> SpoolDir {
+fn spool_dir(dir: &SpoolDir, completion: Completion) -> SpoolDir {
     SpoolDir {
         path: dir.path.clone(),
         include_pattern: Some(dir.include_pattern().to_owned()),
         ignore_pattern: Some(dir.ignore_pattern().to_owned()),
         recursive: Some(dir.recursive()),
         consume_order: Some(dir.consume_order()),
-        completion: Some(dir.completion()),
+        completion: Some(completion),
         file_suffix: Some(dir.file_suffix().to_owned()),
         settle_time: Some(TimeSpan::from(dir.settle_time())),
         poll_delay: Some(TimeSpan::from(dir.poll_delay())),
@@ -55,9 +57,21 @@ fn kafka(kafka: &KafkaSink) -> KafkaSink {
     }
 }
 
-fn delivery(delivery: &Delivery, namespace: &str) -> Delivery {
+fn file(file: &FileSink) -> FileSink {
+    let roll = file.roll();
+    let roll = Roll {
+        bytes: Some(ByteSize::from(roll.bytes())),
+        records: roll.records,
+        age: Some(TimeSpan::from(roll.age())),
+        idle: Some(TimeSpan::from(roll.idle())),
+    };
+    FileSink { directory: file.directory.clone(), roll: Some(roll) }
+}
+
+fn delivery(pipeline: &LogPipeline) -> Delivery {
+    let (delivery, namespace) = (pipeline.delivery(), pipeline.namespace());
     Delivery {
-        guarantee: Some(delivery.guarantee()),
+        guarantee: Some(pipeline.guarantee()),
         commit_interval: Some(TimeSpan::from(delivery.commit_interval())),
         max_transaction_bytes: Some(ByteSize::from(delivery.max_transaction_bytes())),
         checkpoint_topic: Some(delivery.checkpoint_topic(namespace)),

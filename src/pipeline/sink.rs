@@ -3,9 +3,12 @@
 //! Pure data. Defaults are given by the methods, never by the schema.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::quantity::{ByteSize, TimeSpan};
 
 /// Where the records go: exactly one of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +17,53 @@ pub struct Sink {
     /// A Kafka topic (Flume's Kafka sink).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSink>,
+    /// Files in a directory, on a bare machine only (Flume's file_roll sink).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileSink>,
+    /// The agent's standard output, for looking and testing (Flume's logger sink); written as `console: {}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleSink>,
+}
+
+/// Files in a directory: each line, and a newline behind it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileSink {
+    /// The directory that the files are written to, an absolute path without `..`; it must exist. Files are called
+    /// `<pipeline>-<number>.log`, and `.log.open` while they may still grow. Takes the place of Flume's sink.directory.
+    pub directory: String,
+    /// When a file is closed and the next one begun. Default: see its fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roll: Option<Roll>,
+}
+
+/// When a file is closed and the next one begun: by whichever of them comes first. An empty file is never closed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Roll {
+    /// The most bytes that a file has, unless one line alone is longer: a size from 64Ki to 64Gi. Default 128Mi. Takes the place of
+    /// Flume's rollSize.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<ByteSize>,
+    /// The most lines that a file has: 1000 to 1000000000. Default: unset. Takes the place of Flume's rollCount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<i64>,
+    /// The longest time from a file's first line on: a duration from 1s to 168h. Default 15m. Takes the place of Flume's
+    /// sink.rollInterval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<TimeSpan>,
+    /// The longest time without a new line: a duration from 1s to 24h. Default 5m. Takes the place of Flume's idleTimeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<TimeSpan>,
+}
+
+/// The agent's standard output. Nothing in the spool directory changes: completion is Track.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleSink {
+    /// How a line is shown: Text (the line itself), or Json (an object with file, position and line). Default Text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<ConsoleFormat>,
 }
 
 /// A Kafka topic.
@@ -169,6 +219,52 @@ words! {
         ScramSha256,
         /// SCRAM-SHA-512.
         ScramSha512,
+    }
+}
+
+words! {
+    /// How a line is shown on standard output.
+    ConsoleFormat {
+        /// The line itself.
+        Text,
+        /// An object with file, position and line.
+        Json,
+    }
+}
+
+impl FileSink {
+    /// When a file is closed; all defaults when the spec says nothing.
+    pub fn roll(&self) -> Roll {
+        self.roll.clone().unwrap_or_default()
+    }
+}
+
+impl Roll {
+    /// The most bytes that a file has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.as_ref().and_then(|size| size.bytes().ok()).unwrap_or(128 << 20)
+    }
+
+    /// The most lines that a file has.
+    pub fn records(&self) -> Option<u64> {
+        self.records.and_then(|count| u64::try_from(count).ok())
+    }
+
+    /// The longest time from a file's first line on.
+    pub fn age(&self) -> Duration {
+        self.age.as_ref().and_then(|span| span.duration().ok()).unwrap_or(Duration::from_secs(15 * 60))
+    }
+
+    /// The longest time without a new line.
+    pub fn idle(&self) -> Duration {
+        self.idle.as_ref().and_then(|span| span.duration().ok()).unwrap_or(Duration::from_secs(5 * 60))
+    }
+}
+
+impl ConsoleSink {
+    /// How a line is shown.
+    pub fn format(&self) -> ConsoleFormat {
+        self.format.unwrap_or(ConsoleFormat::Text)
     }
 }
 

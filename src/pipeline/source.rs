@@ -32,8 +32,8 @@ pub struct SpoolDir {
     /// Default `^.*$`. Takes the place of Flume's includePattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include_pattern: Option<String>,
-    /// Which files never to read; wins over includePattern. A regular expression that the whole base name must
-    /// match, at most 1024 characters. Default `^.*\.tmp$` (Flume: `^$`). Takes the place of Flume's ignorePattern.
+    /// Which files never to read, and with recursive which sub-directories; wins over includePattern. A regular expression that the
+    /// whole base name must match, at most 1024 characters. Default `^.*\.tmp$` (Flume: `^$`). Takes the place of Flume's ignorePattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_pattern: Option<String>,
     /// Whether to read sub-directories too, but for those whose names begin with a dot. Each is locked as the spool directory is;
@@ -45,7 +45,7 @@ pub struct SpoolDir {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consume_order: Option<ConsumeOrder>,
     /// What happens to a file whose last line is committed: Rename (fileSuffix is appended), Delete, or Track
-    /// (nothing is written to the directory, which may be mounted read-only). Default Rename.
+    /// (nothing is written to the directory, which may be mounted read-only). Default Rename, and with sink console Track, where nothing else is possible.
     /// Takes the place of Flume's deletePolicy and trackingPolicy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion: Option<Completion>,
@@ -177,11 +177,6 @@ impl SpoolDir {
     /// Which file to begin next.
     pub fn consume_order(&self) -> ConsumeOrder {
         self.consume_order.unwrap_or(ConsumeOrder::Oldest)
-    }
-
-    /// What happens to a finished file.
-    pub fn completion(&self) -> Completion {
-        self.completion.unwrap_or(Completion::Rename)
     }
 
     /// What is appended to the name of a finished file.

@@ -9,8 +9,6 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("spec.sink", "rpc", "kafka"),
     ("spec.sink", "hdfs", "kafka"),
     ("spec.sink", "s3", "kafka"),
-    ("spec.sink", "file", "kafka"),
-    ("spec.sink", "console", "kafka"),
 ];
 
 /// The message for the member `name` of the union at `path`, when it is one that this version lacks.

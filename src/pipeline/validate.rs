@@ -27,7 +27,7 @@ pub fn validate(pipeline: &LogPipeline, judge: Judge) -> Vec<Problem> {
     let mut found = Found::default();
     names(pipeline, &mut found);
     source::check(pipeline, &mut found);
-    sink::check(pipeline, &mut found);
+    sink::check(pipeline, judge, &mut found);
     delivery(pipeline, &mut found);
     placement::check(pipeline, judge, &mut found);
     found.0
@@ -77,11 +77,11 @@ fn delivery(pipeline: &LogPipeline, found: &mut Found) {
         let message = "holds Spoolway's own progress or receipts; send records to a topic of their own";
         found.add("spec.sink.kafka.topic", message);
     }
-    if kafka.acks() != Acks::All && delivery.guarantee() != Guarantee::BestEffort {
+    if kafka.acks() != Acks::All && pipeline.guarantee() != Guarantee::BestEffort {
         let message = format!(
             "{} cannot give {}; leave acks out, or set spec.delivery.guarantee: BestEffort",
             kafka.acks(),
-            delivery.guarantee()
+            pipeline.guarantee()
         );
         found.add("spec.sink.kafka.acks", message);
     }

@@ -201,18 +201,34 @@ impl Bed {
         }
     }
 
-    /// Deletes a topic; a moment later its name is free.
-    pub fn delete(&self, topic: &str) {
+    /// Makes a topic of one partition with a setting, as `name=value`.
+    pub fn topic_with(&self, name: &str, setting: &str) {
+        self.script(&["topic", name, "1", setting]);
+    }
+
+    /// Removes a topic, and waits until it is gone.
+    pub fn remove(&self, topic: &str) {
         for result in self.admin(async |admin, options| admin.delete_topics(&[topic], options).await.unwrap()) {
             result.unwrap();
         }
-        super::until("the topic is gone", std::time::Duration::from_secs(30), || {
-            let known = self.admin(async |admin, _| {
-                let all = admin.inner().fetch_metadata(None, std::time::Duration::from_secs(10)).unwrap();
-                all.topics().iter().any(|known| known.name() == topic)
-            });
-            (!known).then_some(())
-        });
+        super::until("the topic is gone", std::time::Duration::from_secs(30), || (!self.has(topic)).then_some(()));
+    }
+
+    /// Whether there is such a topic.
+    pub fn has(&self, topic: &str) -> bool {
+        self.script(&["topics"]).lines().any(|line| line.trim() == topic)
+    }
+
+    /// The epoch of a transactional id's producer: it goes up whenever somebody opens one.
+    pub fn epoch(&self, transactional_id: &str) -> u64 {
+        let class = "org.apache.kafka.tools.TransactionsCommand";
+        let ask =
+            ["run", class, "--bootstrap-server", &self.address, "describe", "--transactional-id", transactional_id];
+        let said = self.script(&ask);
+        let mut rows = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let head = rows.find(|row| row.contains(&"ProducerEpoch")).unwrap_or_else(|| panic!("no table: {said}"));
+        let column = head.iter().position(|word| *word == "ProducerEpoch").unwrap();
+        rows.next().and_then(|row| row.get(column)?.parse().ok()).unwrap_or_else(|| panic!("no epoch: {said}"))
     }
 
     /// Gives a topic more partitions.

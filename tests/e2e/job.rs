@@ -139,7 +139,7 @@ spec:
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(self.spool.to_str().unwrap(), "<spool>").replace(&self.bed.address, "<broker>");
         let numbers = [
-            (r"in [\d.]+ s; from the first read to the last commit [\d.]+ s, [\d,]+ lines/s", "in <time>"),
+            (r"in [\d.]+ s; from the first read .* to the last completed file [\d.]+ s", "in <time>"),
             (r"after \d+ms in state \w+", "after <time>"),
             (r"uid \d+", "uid <uid>"),
             (r"gid \d+", "gid <gid>"),
@@ -153,6 +153,21 @@ spec:
     /// Starts an agent that stays.
     pub fn start(&self) -> Agent {
         Agent::start(&self.manifest, &["--http", "127.0.0.1:0"])
+    }
+
+    /// Runs `spoolway COMMAND... -f MANIFEST` with more arguments to its end.
+    pub fn ask(&self, command: &[&str], more: &[&str]) -> Ended {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_spoolway"));
+        let out = child.args(command).arg("-f").arg(&self.manifest).args(more).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { code: out.status.code(), out: text(out.stdout), err: text(out.stderr) }
+    }
+
+    /// `spoolway plan` for agent a1: exit code, and what it says as JSON.
+    pub fn plan(&self, more: &[&str]) -> (Option<i32>, serde_json::Value) {
+        let said = self.ask(&["plan", "--agent-id", "a1", "--output", "json"], more);
+        let json = serde_json::from_str(&said.out);
+        (said.code, json.unwrap_or_else(|e| panic!("{e}: {} {}", said.out, said.err)))
     }
 
     /// Runs an agent with `--once` to its end.

@@ -20,7 +20,9 @@ mod limits;
 mod mounts;
 mod options;
 mod outage;
+mod plan;
 mod pod;
+mod progress;
 mod renames;
 mod reports;
 mod rewritten;
@@ -28,6 +30,7 @@ mod second_agent;
 mod secure;
 mod shipping;
 mod signals;
+mod sinks;
 mod storm;
 mod topics;
 

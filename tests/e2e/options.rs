@@ -155,11 +155,12 @@ fn sub_directories_are_read_too_and_one_that_another_agent_has_waits_alone() {
     let Some(bed) = bed::shared() else { return };
     let source = format!("{QUICK}, recursive: true, headers: {{file: path}}");
     let job = Job::new(bed, "recursive", &Plan { source: &source, ..Plan::default() });
-    for path in ["a/b/c", "taken", ".hidden"] {
+    for path in ["a/b/c", "taken", ".hidden", "half.tmp"] {
         fs::create_dir_all(job.spool.join(path)).unwrap();
     }
     std::os::unix::fs::symlink("/etc", job.spool.join("link")).unwrap();
     fs::write(job.path(b".hidden/x.log"), "hidden\n").unwrap();
+    fs::write(job.path(b"half.tmp/x.log"), "ignored\n").unwrap();
     let lock = fs::File::open(job.spool.join("taken")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let mut written = ["x.log", "a/x.log", "a/b/c/x.log", "taken/x.log"]

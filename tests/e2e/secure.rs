@@ -14,6 +14,7 @@ use super::agent::Agent;
 use super::bed::Bed;
 use super::check::exactly;
 use super::job::{Job, Plan};
+use super::until;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/secure.sh");
 const SOON: Duration = Duration::from_secs(60);
@@ -122,6 +123,25 @@ impl<'b> Guarded<'b> {
         script(&self.0.bed.home, &["client", &vault(&self.0.bed.home), name]);
     }
 
+    /// Gives a grant: what stands behind `--add` in a message.
+    fn add(&self, command: &str) {
+        self.acl("--add", &command.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    }
+
+    /// Waits until so many grants, and nothing else, are in the way of `spoolway plan`; returns their commands.
+    fn grants_missing(&self, count: usize) -> Vec<String> {
+        let mut last = serde_json::Value::Null;
+        until("plan names the grants", SOON, || {
+            let (code, plan) = self.0.plan(&["--secrets", &self.secrets()]);
+            last = plan["inTheWay"].clone();
+            let found = last.as_array().unwrap();
+            let all = found.iter().all(|finding| finding["reason"] == "MissingGrant");
+            (found.len() == count && all && code == Some(i32::from(count > 0))).then_some(())
+        });
+        let found = last.as_array().unwrap().iter().map(|finding| finding["message"].as_str().unwrap().to_owned());
+        found.map(|message| command_of(&message.replace(&listener(self.0.bed, 2), "<broker>"))).collect()
+    }
+
     /// The line that an on-call sees.
     fn trouble(&self, agent: &Agent, reason: FlowReason) -> String {
         agent.reports(&format!("{reason:?}"), SOON, |r| r.reason == reason);
@@ -138,6 +158,11 @@ impl<'b> Guarded<'b> {
         agent.drained(file, Duration::from_secs(90));
         written
     }
+}
+
+/// What a message says behind `kafka-acls --bootstrap-server <broker> --add`.
+fn command_of(message: &str) -> String {
+    message.split("kafka-acls --bootstrap-server <broker> --add ").nth(1).unwrap().trim_end().to_owned()
 }
 
 const TLS: &str = "tls: {caSecret: {name: ca, key: ca.crt}";
@@ -159,14 +184,21 @@ fn a_scram_user_with_just_its_grants_ships_and_each_grant_that_is_taken_away_is_
         written.push(job.0.put(name.as_bytes(), format!("line of {name}\n").repeat(1000).as_bytes()));
         let line = job.trouble(&agent, FlowReason::MissingGrant);
         assert!(!job.0.shown().contains(&format!("{name}.COMPLETED")), "shipped without a grant");
+        assert_eq!(job.grants_missing(1), [command_of(&line)], "plan says the same");
         // The command that the message gives, and not ours, is what an on-call types.
-        let command = line.split("kafka-acls --bootstrap-server <broker> --add ").nth(1).unwrap().trim_end();
-        job.acl("--add", &command.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        job.add(&command_of(&line));
         agent.drained(file, Duration::from_secs(120));
         told.push_str(&line);
     }
     insta::assert_snapshot!("grants", told);
     agent.reports("it is ready", SOON, |r| r.flowing);
+    // All at once: plan names each, where an agent stops at the first.
+    agent.kill();
+    job.grants("shipper").iter().for_each(|grant| job.acl("--remove", grant));
+    for command in job.grants_missing(4) {
+        job.add(&command);
+    }
+    job.grants_missing(0);
     exactly(&job.0, &written);
 }
 

@@ -52,7 +52,7 @@ fn a_topic_deleted_while_an_agent_runs_is_missed_and_used_when_it_is_there_again
     let agent = job.start();
     job.put(b"a.log", b"one\n");
     agent.drained(1, SOON);
-    bed.delete(&job.topic);
+    bed.remove(&job.topic);
     job.put(b"b.log", b"two\n");
     let report = agent.reports("it is told", SOON, |r| r.reason == FlowReason::TopicMissing);
     assert!(report.message.contains(&job.topic), "{}", report.message);
@@ -73,7 +73,7 @@ fn a_checkpoint_topic_made_anew_is_refused_and_nothing_is_read_or_renamed() {
     agent.drained(1, SOON);
     agent.kill();
     let checkpoints = job.receipts.replace("receipts", "checkpoints");
-    bed.delete(&checkpoints);
+    bed.remove(&checkpoints);
     written.push(job.put(b"b.log", b"two\n"));
     // Gone, then there again under the same name.
     for exists in [false, true] {

@@ -89,7 +89,10 @@ impl Channel {
                 } else {
                     Phase::Completing { due: now }
                 };
-                self.totals.files += u64::from(self.settings.track);
+                if self.settings.track {
+                    self.totals.files += 1;
+                    self.totals.last_file = Some(now);
+                }
                 self.set(inode, done);
             }
         }
@@ -151,6 +154,7 @@ impl Channel {
     /// Its name is gone from the directory, by a new name or for good.
     fn done(&mut self, inode: Inode, now: Duration) {
         self.totals.files += 1;
+        self.totals.last_file = Some(now);
         self.hinted |= self.files.get(&inode).is_some_and(|file| file.linked); // its other name is next
         self.set(inode, Phase::Completed { since: now });
     }

@@ -14,6 +14,7 @@ pub mod headers;
 mod listing;
 pub mod name;
 pub mod partitioner;
+pub mod plan;
 pub mod progress;
 mod reading;
 pub mod snapshot;

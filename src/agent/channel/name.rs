@@ -59,12 +59,21 @@ enum NameForm {
     Bytes { hex: String },
 }
 
+/// Bytes in JSON: a string, or `{"hex": ...}` where they are not UTF-8.
+pub struct TextOrHex<'a>(pub &'a [u8]);
+
+impl Serialize for TextOrHex<'_> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => s.serialize_str(text),
+            Err(_) => NameForm::Bytes { hex: to_hex(self.0) }.serialize(s),
+        }
+    }
+}
+
 impl Serialize for Name {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => s.serialize_str(text),
-            Err(_) => NameForm::Bytes { hex: to_hex(&self.0) }.serialize(s),
-        }
+        TextOrHex(&self.0).serialize(s)
     }
 }
 

@@ -235,7 +235,7 @@ impl Closing {
 }
 
 /// Why a record of the checkpoint topic cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum ProgressError {
     /// Written by a newer release.
     #[error(
@@ -248,9 +248,7 @@ pub enum ProgressError {
         found: u64,
     },
     /// Not what this release or an older one writes.
-    #[error(
-        "progress of file {file} cannot be read ({cause}); see `spoolway progress` in the docs before anything is deleted"
-    )]
+    #[error("progress of file {file} cannot be read ({cause})")]
     Malformed {
         /// The file's id.
         file: String,

@@ -69,6 +69,10 @@ pub struct Chunk {
 pub struct Records {
     /// The file's place among those of the transaction; deliveries are told by it.
     pub slot: u32,
+    /// The file's name.
+    pub file: Name,
+    /// Where in the file the lines' own counting begins.
+    pub position: u64,
     /// Topic the file began on.
     pub topic: String,
     /// Partition of the first line.
@@ -108,7 +112,7 @@ impl Channel {
         None
     }
 
-    fn chunk_of(&self, inode: Inode, now: Duration) -> Option<Read> {
+    pub(super) fn chunk_of(&self, inode: Inode, now: Duration) -> Option<Read> {
         let file = self.files.get(&inode)?;
         let lookahead = self.settings.rules.lookahead();
         let body = CHUNK_BYTES.min(room(&self.batch)).max(lookahead);
@@ -137,24 +141,13 @@ impl Channel {
         lines.clear();
         let settle = self.settings.settle;
         self.totals.first_read.get_or_insert(now);
+        if !self.recognise(read, chunk, data, now) {
+            return None;
+        }
+        self.begin(read.inode);
         let file = self.files.get_mut(&read.inode)?;
-        file.update(chunk.stat, now);
-        if !is_same(file, read, chunk, data) {
-            self.restart(read.inode, now);
-            return None;
-        }
-        if read.from == 0 && read.back == 0 && is_compressed(data) {
-            let note = "its first bytes are those of a compressed file";
-            self.set_aside(read.inode, Reason::CompressedFile, note, now);
-            return None;
-        }
         let settled = read.seal && now >= file.changed + settle;
         let sealed = settled && chunk.end && matches!(chunk.writer, Writer::None | Writer::Unknown);
-        if file.begun.is_none() {
-            let partition = self.deal.deal(&file.name);
-            let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, partition);
-            file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
-        }
         let enough = splitter::Enough { lines: MAX_LINES, bytes: room(&self.batch) };
         let cut = cut(
             &mut file.begun.as_deref_mut()?.progress,
@@ -176,6 +169,30 @@ impl Channel {
             records.iter_mut().for_each(|records| records.back = 0);
         }
         records
+    }
+
+    /// True when it is what progress says, and something to cut into lines; otherwise it is begun anew or set aside.
+    pub(super) fn recognise(&mut self, read: &Read, chunk: &Chunk, data: &[u8], now: Duration) -> bool {
+        let Some(file) = self.files.get_mut(&read.inode) else { return false };
+        file.update(chunk.stat, now);
+        if !is_same(file, read, chunk, data) {
+            self.restart(read.inode, now);
+            return false;
+        }
+        if read.from == 0 && read.back == 0 && is_compressed(data) {
+            let note = "its first bytes are those of a compressed file";
+            self.set_aside(read.inode, Reason::CompressedFile, note, now);
+            return false;
+        }
+        true
+    }
+
+    /// A file of which nothing was read gets its id and its partition.
+    pub(super) fn begin(&mut self, inode: Inode) {
+        let Some(file) = self.files.get_mut(&inode).filter(|file| file.begun.is_none()) else { return };
+        let partition = self.deal.deal(&file.name);
+        let progress = begin(file, 1, FileId(self.ids.u64(..)), &self.settings.topic, partition);
+        file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
     }
 
     /// Moves the position over what was cut, into the open transaction.
@@ -223,6 +240,8 @@ impl Channel {
         self.batch.add(split.consumed as u64, now);
         (!lines.is_empty()).then(|| Records {
             slot: index,
+            file: file.name.clone(),
+            position,
             topic: progress.topic.clone(),
             partition,
             spread,

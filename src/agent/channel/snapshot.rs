@@ -30,6 +30,8 @@ pub struct Totals {
     pub first_read: Option<Duration>,
     /// Time of the last commit that held lines.
     pub last_lines: Option<Duration>,
+    /// When the last file was completed: renamed, deleted, or with Track committed.
+    pub last_file: Option<Duration>,
 }
 
 /// A file that needs a person.

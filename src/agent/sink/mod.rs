@@ -1,5 +1,7 @@
 //! Where lines go. A sink does what the channel says, and turns what goes wrong into a [`SinkError`].
 
+pub mod console;
+pub mod file;
 pub mod kafka;
 
 use crate::agent::channel::digest::FileId;
@@ -8,6 +10,12 @@ use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
 use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
+
+/// The name, without an extension, of what an agent keeps in its state directory. `%` cannot stand in any part of the id that
+/// Kubernetes names; it keeps ids apart where one holds a slash.
+pub fn file_stem(transactional_id: &str) -> String {
+    transactional_id.replace('%', "%25").replace('/', "%2F")
+}
 
 /// What becomes of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +28,8 @@ pub enum Failure {
     RetrySlowly,
     /// A successor exists: let go of the directory and try again much later.
     Fenced,
+    /// Nobody takes lines any more, and nothing but a new process can help.
+    Ends,
     /// A record of this slot is too large for Kafka: its file is set aside.
     TooLarge {
         /// The file's place among those of the transaction.
@@ -46,8 +56,8 @@ pub struct Opened {
     pub committed: Vec<Progress>,
     /// Partitions of the topic.
     pub partitions: u32,
-    /// What the checkpoint topic is like.
-    pub checkpoint_topic: CheckpointTopic,
+    /// What the checkpoint topic is like, where progress is kept in one.
+    pub checkpoint_topic: Option<CheckpointTopic>,
 }
 
 /// Takes records in transactions.

@@ -19,8 +19,8 @@ pub struct Branches(BTreeMap<Box<[u8]>, OwnedFd>);
 /// How a directory is entered.
 #[derive(Debug, Clone, Copy)]
 pub struct How {
-    /// Shared or exclusive.
-    pub lock: FlockOperation,
+    /// Shared, exclusive, or not at all.
+    pub lock: Option<FlockOperation>,
     /// Files in it are to be renamed or deleted.
     pub writes: bool,
 }
@@ -46,12 +46,9 @@ impl Branches {
         {
             return Ok(false);
         }
-        rustix::fs::flock(&dir, how.lock).map_err(|errno| match errno {
-            Errno::WOULDBLOCK => {
-                Obstacle { reason: Reason::DirectoryInUse, note: "another agent has it locked".into() }
-            }
-            other => Obstacle { reason: Reason::ReadError, note: format!("it cannot be locked: {other}") },
-        })?;
+        if let Some(kind) = how.lock {
+            lock(&dir, kind)?;
+        }
         if how.writes
             && rustix::fs::accessat(&dir, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_err()
         {
@@ -79,10 +76,24 @@ impl Branches {
         self.0.clear();
     }
 
+    /// All of them, each with its path.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], &OwnedFd)> {
+        self.0.iter().map(|(path, dir)| (&**path, dir))
+    }
+
     /// The directories' own last changes.
     pub fn stats(&self) -> Vec<Stat> {
         self.0.values().filter_map(|dir| stat_of(dir, "", AtFlags::EMPTY_PATH).ok()).map(|(stat, _)| stat).collect()
     }
+}
+
+fn lock(dir: &OwnedFd, kind: FlockOperation) -> Result<(), Obstacle> {
+    rustix::fs::flock(dir, kind).map_err(|errno| match errno {
+        Errno::WOULDBLOCK => {
+            Obstacle { reason: Reason::DirectoryInUse, note: "another agent has it locked".into() }
+        }
+        other => Obstacle { reason: Reason::ReadError, note: format!("it cannot be locked: {other}") },
+    })
 }
 
 /// What keeps a directory from being entered, or from being listed.

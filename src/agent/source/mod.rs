@@ -3,6 +3,7 @@
 mod branches;
 mod bytes;
 mod lease;
+pub mod look;
 pub mod spooldir;
 mod watch;
 mod way;

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::branches::{Branches, How, join, obstacle, split};
 use super::bytes::{file_error, fill, mark_at, not_regular, stat_of};
+use super::look::PassedOver;
 use super::watch::Watch;
 use super::way::Way;
 use super::{FileError, Source, SourceError, lease};
@@ -46,9 +47,11 @@ pub struct Settings {
 /// A spool directory.
 pub struct SpoolDir {
     settings: Settings,
-    way: Way,
-    dir: Option<OwnedFd>,
-    branches: Branches,
+    pub(super) way: Way,
+    pub(super) dir: Option<OwnedFd>,
+    pub(super) branches: Branches,
+    /// Nothing is locked: see `look`.
+    pub(super) looks_only: bool,
     open: HashMap<Inode, OwnedFd>,
     watch: Watch,
     /// The directories' own last changes, at the last listing.
@@ -61,7 +64,16 @@ impl SpoolDir {
         lease::ignore_sigio();
         let way = Way::new(settings.path.clone(), settings.root.clone());
         let (branches, open) = (Branches::default(), HashMap::new());
-        SpoolDir { settings, way, dir: None, branches, open, watch: Watch::new(stop), listed: None }
+        SpoolDir {
+            settings,
+            way,
+            dir: None,
+            branches,
+            looks_only: false,
+            open,
+            watch: Watch::new(stop),
+            listed: None,
+        }
     }
 
     /// Takes over other settings: [`Source::open`] is next. Where they name the same directory, its lock is never let go of: another
@@ -92,12 +104,29 @@ impl SpoolDir {
         }
     }
 
+    /// Whether a sub-directory is to be read.
+    pub(super) fn enters(&self, name: &[u8]) -> bool {
+        let left_out = matches!(self.passed_over(name), Some(PassedOver::Hidden | PassedOver::Ignored));
+        self.settings.recursive && !left_out
+    }
+
     fn is_candidate(&self, name: &[u8]) -> bool {
-        if name.starts_with(b".") || name.ends_with(self.settings.suffix.as_bytes()) {
-            return false;
+        self.passed_over(name).is_none()
+    }
+
+    /// Why a name is no candidate, if it is none.
+    pub(super) fn passed_over(&self, name: &[u8]) -> Option<PassedOver> {
+        if name.starts_with(b".") {
+            return Some(PassedOver::Hidden);
+        }
+        if name.ends_with(self.settings.suffix.as_bytes()) {
+            return Some(PassedOver::Completed);
         }
         let text = String::from_utf8_lossy(name);
-        self.settings.include.is_match(&text) && !self.settings.ignore.is_match(&text)
+        if self.settings.ignore.is_match(&text) {
+            return Some(PassedOver::Ignored);
+        }
+        (!self.settings.include.is_match(&text)).then_some(PassedOver::NotIncluded)
     }
 
     /// The directory that a file is in, and its name there.
@@ -136,7 +165,7 @@ impl SpoolDir {
     }
 
     /// What one directory holds: `entries` gets its files, `found` its sub-directories, where they are to be read.
-    fn look(
+    fn names_in(
         &self,
         dir: &OwnedFd,
         path: &[u8],
@@ -147,7 +176,7 @@ impl SpoolDir {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if entry.file_type().is_dir() {
-                if self.settings.recursive && !name.starts_with(b".") {
+                if self.enters(name) {
                     found.push(join(path, name));
                 }
             } else if self.is_candidate(name)
@@ -164,7 +193,7 @@ impl SpoolDir {
     /// Enters what was found, and what is found there; leaves what is gone.
     fn descend(&mut self, entries: &mut Vec<Entry>, mut found: Vec<Box<[u8]>>) {
         let writes = self.settings.completion != pipeline::Completion::Track;
-        let how = How { lock: self.lock(), writes };
+        let how = How { lock: (!self.looks_only).then(|| self.lock()), writes: writes && !self.looks_only };
         let mut there = BTreeSet::new();
         while let Some(path) = found.pop() {
             let Some(top) = &self.dir else { return };
@@ -174,7 +203,7 @@ impl SpoolDir {
                 if is_new {
                     self.watch.also(&format!("/proc/self/fd/{}", dir.as_raw_fd()));
                 }
-                self.look(dir, &path, entries, &mut found).map_err(obstacle)
+                self.names_in(dir, &path, entries, &mut found).map_err(obstacle)
             });
             match looked {
                 Ok(()) => drop(there.insert(path)),
@@ -236,7 +265,7 @@ impl Source for SpoolDir {
         self.watch.listed();
         let (mut entries, mut found) = (vec![], vec![]);
         let top = self.dir().map_err(|e| self.missing(e))?;
-        self.look(top, b"", &mut entries, &mut found).map_err(|e| self.missing(e))?;
+        self.names_in(top, b"", &mut entries, &mut found).map_err(|e| self.missing(e))?;
         self.descend(&mut entries, found);
         // As they were before it: what changes meanwhile, and a directory that is new, is a change.
         self.listed = Some(here);

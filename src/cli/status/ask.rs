@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::text::plain;
+use crate::cli::table::plain;
 use crate::pipeline::pod::{AGENT_FILE, AgentFile, ReportTo, child_name};
 use crate::pipeline::report::AgentAnswer;
 

@@ -1,24 +1,13 @@
 //! What `spoolway status` looks like on a terminal. Pure.
 //!
-//! Whatever agents and brokers said is shown with control and format characters escaped: it must not move the cursor.
+//! Whatever agents and brokers said is shown with control and format characters escaped (`table`): it must not move the cursor.
 
 use std::fmt::Write;
 
 use super::Shown;
+use crate::cli::table::{bytes, plain, table};
 use crate::pipeline::report::AgentAnswer;
 use crate::pipeline::status::{ConditionStatus, LogPipelineStatus};
-
-/// `text`, harmless: what cannot be printed is escaped, line ends too.
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            _ => out.extend(c.escape_debug()),
-        }
-    }
-    out
-}
 
 /// One pipeline, with all that is known.
 pub fn one(shown: &Shown) -> String {
@@ -134,40 +123,6 @@ fn word(status: ConditionStatus) -> &'static str {
     }
 }
 
-/// With the largest unit that leaves a whole number before the point: 950 B, 1.2 GB.
-fn bytes(number: i64) -> String {
-    let (mut size, mut unit) = (1, "B");
-    for larger in ["kB", "MB", "GB", "TB", "PB"] {
-        if number / size < 1000 {
-            break;
-        }
-        (size, unit) = (size * 1000, larger);
-    }
-    if size == 1 {
-        format!("{number} B")
-    } else {
-        format!("{}.{} {unit}", number / size, number % size * 10 / size)
-    }
-}
-
-/// A blank line, a heading, and rows: aligned, two spaces between columns, the last one as long as it is.
-fn table<const N: usize>(out: &mut String, head: [&str; N], rows: impl Iterator<Item = [String; N]>) {
-    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    out.push('\n');
-    for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("  {cell:<width$}"));
-        let line: String = cells.collect();
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,23 +174,5 @@ mod tests {
         let stale = Shown { name: "a-longer-name".to_owned(), generation: 4, ..shown() };
         insta::assert_snapshot!(list(&[shown(), stale]));
         assert_eq!(list(&[]), "no LogPipelines in this namespace\n");
-    }
-
-    #[test]
-    fn nothing_moves_the_cursor() {
-        let hostile: String =
-            ('\0'..='\u{ff}').chain(['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}']).collect();
-        let safe = plain(&hostile);
-        assert!(
-            safe.chars().all(|c| !c.is_control() && !('\u{2000}'..='\u{20ff}').contains(&c) && c != '\u{feff}'),
-            "{safe}"
-        );
-        assert_eq!(plain("it's \"ü\" C:\\"), "it's \"ü\" C:\\");
-    }
-
-    #[test]
-    fn sizes_have_a_unit() {
-        assert_eq!([0, 999, 1000, 1_250_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 GB"]);
-        assert!(bytes(i64::MAX).ends_with(" PB"));
     }
 }

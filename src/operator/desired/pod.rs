@@ -80,7 +80,7 @@ fn container(
     let args = ["agent", "--config-dir", CONFIG_DIR, "--secrets", SECRETS_DIR, "--agent-id", "$(NODE_NAME)"];
     let args = args.into_iter().chain(["--http", &http, "--report-token", TOKEN_FILE]);
     let token_dir = TOKEN_FILE.rsplit_once('/').map_or(TOKEN_FILE, |(dir, _)| dir);
-    let tracks = pipeline.spool_dir().is_some_and(|dir| dir.completion() == Completion::Track);
+    let tracks = pipeline.completion() == Completion::Track;
     let mut mounts = vec![
         mount("config", CONFIG_DIR, true),
         spool_mount(&given.root(pipeline), tracks),

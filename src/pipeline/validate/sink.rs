@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
-use super::{Found, set};
+use super::{Found, Judge, set};
 use crate::pipeline::problem::{field, quoted};
 use crate::pipeline::sink::{Sasl, SecretKey, Tls};
-use crate::pipeline::{KafkaSink, LogPipeline, Partitioner, SpoolDir, properties};
+use crate::pipeline::{Completion, FileSink, Guarantee, KafkaSink, LogPipeline, Partitioner, SpoolDir, properties};
 
 const AT: &str = "spec.sink.kafka";
 
@@ -15,11 +16,22 @@ pub const MAX_SERVERS: usize = 64;
 /// The longest constant key, in bytes.
 pub const MAX_KEY: usize = 1024;
 
-pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
-    let kafka = pipeline.kafka();
-    found.exactly_one("spec.sink", "kafka", &set(&[("kafka", kafka.is_some())]));
-    let Some(kafka) = kafka else { return };
+pub(super) fn check(pipeline: &LogPipeline, judge: Judge, found: &mut Found) {
+    let (kafka, file, console) = (pipeline.kafka(), pipeline.file(), pipeline.console());
+    let members = [("kafka", kafka.is_some()), ("file", file.is_some()), ("console", console.is_some())];
+    found.exactly_one("spec.sink", "kafka, file, console", &set(&members));
+    if let Some(kafka) = kafka {
+        self::kafka(pipeline, kafka, found);
+    }
+    if let Some(sink) = file {
+        self::file(pipeline, sink, judge, found);
+    }
+    if console.is_some() {
+        self::console(pipeline, found);
+    }
+}
 
+fn kafka(pipeline: &LogPipeline, kafka: &KafkaSink, found: &mut Found) {
     servers(kafka, found);
     found.topic(&at("topic"), &kafka.topic);
     partition(kafka, found);
@@ -34,6 +46,36 @@ pub(super) fn check(pipeline: &LogPipeline, found: &mut Found) {
         if let Err(message) = properties::check(name, value, longest_line) {
             found.add(field(&at("properties"), name), message);
         }
+    }
+}
+
+fn file(pipeline: &LogPipeline, file: &FileSink, judge: Judge, found: &mut Found) {
+    const AT: &str = "spec.sink.file";
+    if judge == Judge::Cluster {
+        found.add(AT, "runs on a bare machine; use spoolway agent -f there, or sink kafka here");
+    }
+    found.absolute(&field(AT, "directory"), &file.directory);
+    let (roll, path) = (file.roll(), field(AT, "roll"));
+    found.size(&field(&path, "bytes"), roll.bytes.as_ref(), 64 << 10, 64 << 30);
+    found.number(&field(&path, "records"), roll.records, 1000, 1_000_000_000);
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+    found.span(&field(&path, "age"), roll.age.as_ref(), second, day * 7);
+    found.span(&field(&path, "idle"), roll.idle.as_ref(), second, day);
+    if pipeline.guarantee() != Guarantee::ExactlyOnce {
+        found.add("spec.delivery.guarantee", "is always ExactlyOnce with sink file; leave it out");
+    }
+}
+
+fn console(pipeline: &LogPipeline, found: &mut Found) {
+    if pipeline.guarantee() != Guarantee::BestEffort {
+        let message =
+            "is more than sink console can give; leave it out, which means BestEffort, or use sink kafka or file";
+        found.add("spec.delivery.guarantee", message);
+    }
+    if pipeline.completion() != Completion::Track {
+        let message =
+            "would take files away that were only looked at; leave it out, which means Track with sink console";
+        found.add("spec.source.spoolDir.completion", message);
     }
 }
 

@@ -17,6 +17,10 @@
 #                                                   Kafka's own consumer with a loop around it: a million records in a few seconds
 #   kafka.sh console TOPIC [--timeout-ms N]         the same by Kafka's console consumer: slow, and nothing of it is ours
 #   kafka.sh count TOPIC [--timeout-ms N]           how many records read_committed sees; far faster than read
+#   kafka.sh await TOPIC RECORDS SECONDS            prints "watching", looks at the topic's end once a second, and says what came first:
+#                                                   "all N" records are there, "cut N": SECONDS since the first have passed, or
+#                                                   "stalled N": no new one for 60 s. For topics without transactions: their markers count
+#   kafka.sh span TOPIC                             the timestamps of the first and the last record, in ms since 1970
 #   kafka.sh run CLASS ARGS...                      any class of Kafka's jars
 #
 # `read`, `console` and `count` fail (3) if they did not come to the end of the topic, for instance because an open transaction holds it up:
@@ -37,22 +41,7 @@ fail() { echo "kafka.sh: $*" >&2; exit 1; }
 
 # ---- jars ----
 
-fetch() {
-  mkdir -p "$cache"
-  "$here/../../../scripts/need.sh" java mvn flock
-  # Tests start in parallel: one fetches, the others wait for it and find the marker.
-  exec 9>"$libs.lock"
-  flock 9
-  if [ ! -f "$libs/.done" ]; then
-    rm -rf "$libs.new"
-    mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs.new" >&2 </dev/null
-    touch "$libs.new/.done"
-    rm -rf "$libs"
-    mv "$libs.new" "$libs"
-  fi
-  flock -u 9
-  exec 9>&-
-}
+fetch() { "$here/../../../scripts/jars.sh" "$here/pom.xml" "$libs"; }
 
 need_jars() { [ -f "$libs/.done" ] || fetch; }
 
@@ -254,7 +243,7 @@ java_tool() { # java_tool HEAP CLASS ARGS...
   local heap=$1
   shift
   java "-Xmx$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel="${tier:-1}" -Dlog4j2.configurationFile="$bed/log4j2.properties" \
-    -cp "$libs/*" "$@"
+    -cp "${classes:+$classes:}$libs/*" "$@"
 }
 
 run() { need_jars; java_tool 256m "$@"; }
@@ -306,22 +295,36 @@ reader_args() { # sets name, idle, group
   reader_settings
 }
 
-# The reader is compiled once for each version of its source, by the compiler that every JDK has as a module.
-reader_classes() {
-  classes=$cache/kafka-$version-read-$(cksum <"$here/Read.java" | tr -d ' ')
+# Our own classes beside Kafka's, for the java_tool calls after it. They are compiled once for each version of their source, by
+# the compiler that every JDK has as a module.
+our_classes() {
+  classes=$cache/kafka-$version-read-$(cat "$here"/*.java | cksum | tr -d ' ')
   [ -f "$classes/Read.class" ] && return
   local new
   new=$(mktemp -d "$classes.XXXXXX")
-  java -m jdk.compiler/com.sun.tools.javac.Main -cp "$(printf '%s:' "$libs"/*.jar)" -d "$new" "$here/Read.java" >&2
+  java -m jdk.compiler/com.sun.tools.javac.Main -cp "$(printf '%s:' "$libs"/*.jar)" -d "$new" "$here"/*.java >&2
   # Tests start in parallel: the first that is ready wins.
   mv -T "$new" "$classes" 2>/dev/null || rm -rf "$new"
 }
 
 read_topic() {
   reader_args "$@"
-  reader_classes
-  java "-Xmx512m" -XX:+UseSerialGC -Dlog4j2.configurationFile="$bed/log4j2.properties" -cp "$classes:$libs/*" \
-    Read "$(bootstrap)" "$name" "$idle"
+  our_classes
+  tier=4 java_tool 512m Read "$(bootstrap)" "$name" "$idle"
+}
+
+await_records() {
+  shape
+  need_jars
+  our_classes
+  java_tool 64m Watch await "$(bootstrap)" "${1:?await TOPIC}" "${2:?RECORDS}" "${3:?SECONDS}"
+}
+
+span() {
+  shape
+  need_jars
+  our_classes
+  tier=4 java_tool 512m Watch span "$(bootstrap)" "${1:?span TOPIC}"
 }
 
 console() {
@@ -360,6 +363,8 @@ case $command in
   read) read_topic "$@" ;;
   console) console "$@" ;;
   count) count "$@" ;;
+  await) await_records "$@" ;;
+  span) span "$@" ;;
   run) run "$@" ;;
   *) sed -n '2,/^set -euo/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

@@ -1,8 +1,9 @@
-//! Reads one partition of the checkpoint topic to its very end, or fails. I/O.
+//! Reads partitions of the checkpoint topic to their very ends, or fails. I/O.
 //!
 //! The order matters: first the end of everything written, then wait until all of it is settled, then read. Reading only to the last
 //! stable offset would be wrong: a neighbour's open transaction can hold it below our own last committed record.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -23,30 +24,34 @@ const STABLE: Duration = Duration::from_secs(45);
 /// Time for an answer to a question about offsets.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// See [`super::Cluster::checkpoints`].
-pub fn read(brokers: &Brokers, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
-    let (all, end) = end_of(brokers, partition, "read_uncommitted")?;
+/// Everything committed in these partitions, in order within each, to their very ends; see [`super::Cluster::checkpoints`].
+pub fn read(brokers: &Brokers, partitions: &[i32]) -> Result<Vec<Checkpoint>, SinkError> {
+    let all = consumer(brokers, "read_uncommitted")?;
+    let ends: Vec<i64> = partitions.iter().map(|p| watermark(brokers, &all, *p)).collect::<Result<_, _>>()?;
     drop(all);
-    let (consumer, mut stable) = end_of(brokers, partition, "read_committed")?;
+    let consumer = consumer(brokers, "read_committed")?;
     let deadline = Instant::now() + STABLE;
-    while stable < end {
-        if Instant::now() > deadline || brokers.is_stopping() {
-            return Err(unstable(brokers, stable, end));
+    for (partition, end) in partitions.iter().zip(ends) {
+        loop {
+            let stable = watermark(brokers, &consumer, *partition)?;
+            if stable >= end {
+                break;
+            }
+            if Instant::now() > deadline || brokers.is_stopping() {
+                return Err(unstable(brokers, stable, end));
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_millis(100));
-        stable = watermark(brokers, &consumer, partition)?;
     }
-    // Under read_committed the end of the partition is the last stable offset, which is at `end` by now.
-    drain(brokers, &consumer, partition)
+    // Under read_committed the end of a partition is the last stable offset, which is at its end by now.
+    drain(brokers, &consumer, partitions)
+}
+
+fn consumer(brokers: &Brokers, isolation: &str) -> Result<BaseConsumer<Heard>, SinkError> {
+    brokers.client(&brokers.consumer_config(isolation)?, Heard::default())
 }
 
 /// The high watermark is the end of everything written; under `read_committed` the same question gives the last stable offset.
-fn end_of(brokers: &Brokers, partition: i32, isolation: &str) -> Result<(BaseConsumer<Heard>, i64), SinkError> {
-    let consumer: BaseConsumer<Heard> = brokers.client(&brokers.consumer_config(isolation)?, Heard::default())?;
-    let end = watermark(brokers, &consumer, partition)?;
-    Ok((consumer, end))
-}
-
 fn watermark(brokers: &Brokers, consumer: &BaseConsumer<Heard>, partition: i32) -> Result<i64, SinkError> {
     let topic = &brokers.checkpoint_topic;
     let answer =
@@ -64,13 +69,17 @@ fn unstable(brokers: &Brokers, stable: i64, end: i64) -> SinkError {
     SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message }
 }
 
-fn drain(brokers: &Brokers, consumer: &BaseConsumer<Heard>, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
+fn drain(
+    brokers: &Brokers,
+    consumer: &BaseConsumer<Heard>,
+    partitions: &[i32],
+) -> Result<Vec<Checkpoint>, SinkError> {
     let topic = &brokers.checkpoint_topic;
     let doing = Doing::Progress(topic);
     let mut from = TopicPartitionList::new();
-    let assigned =
-        from.add_partition_offset(topic, partition, Offset::Beginning).and_then(|()| consumer.assign(&from));
-    assigned.map_err(|e| judge(&e, doing, &brokers.names, None))?;
+    let added = partitions.iter().try_for_each(|p| from.add_partition_offset(topic, *p, Offset::Beginning));
+    added.and_then(|()| consumer.assign(&from)).map_err(|e| judge(&e, doing, &brokers.names, None))?;
+    let mut open: BTreeSet<i32> = partitions.iter().copied().collect();
     let mut records = vec![];
     let mut deadline = Instant::now() + STABLE;
     while Instant::now() < deadline && !brokers.is_stopping() {
@@ -81,7 +90,12 @@ fn drain(brokers: &Brokers, consumer: &BaseConsumer<Heard>, partition: i32) -> R
                 records.push((key.to_vec(), value.map(<[u8]>::to_vec)));
                 deadline = Instant::now() + STABLE;
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(records),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+                if open.is_empty() {
+                    return Ok(records);
+                }
+            }
             // No group is needed to read an assigned partition, but librdkafka asks for its coordinator.
             Some(Err(e)) if code_of(&e) == Some(Code::GroupAuthorizationFailed) => {}
             Some(Err(e)) if matches!(code_of(&e), Some(Code::TopicAuthorizationFailed)) => {

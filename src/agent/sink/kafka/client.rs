@@ -100,6 +100,30 @@ impl Brokers {
         kafka::consumer(&self.spec, &self.agent, &self.secrets, isolation).map_err(missing)
     }
 
+    /// The last part of the transactional id, which decides the checkpoint partition.
+    pub(super) fn agent_id(&self) -> &str {
+        self.agent.splitn(4, '/').nth(3).unwrap_or_default()
+    }
+
+    /// `batch.size` in force.
+    pub(super) fn batch_bytes(&self) -> u64 {
+        let set = self.spec.properties.as_ref().and_then(|all| all.get("batch.size")?.parse().ok());
+        set.unwrap_or(kafka::BATCH_BYTES)
+    }
+
+    /// True where every record has a key.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.spec.key.is_some()
+    }
+
+    pub(super) fn max_line(&self) -> u64 {
+        self.max_line
+    }
+
+    pub(super) fn transactional_id(&self) -> &str {
+        &self.transactional_id
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -165,7 +189,7 @@ impl Cluster for Brokers {
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
-        checkpoints::read(self, partition)
+        checkpoints::read(self, &[partition])
     }
 
     fn now(&self) -> Duration {
@@ -228,6 +252,9 @@ impl Producer for Sender {
         // A chunk far smaller than its buffer is copied, or many small files would hold much more memory than bytes.
         let lent = if data.len() < data.capacity() / 2 { data.as_slice().to_vec() } else { std::mem::take(data) };
         let sent = self.lender.send(to, lent, lines);
+        if data.capacity() == 0 {
+            *data = self.context.spare();
+        }
         self.lender.producer().poll(Duration::ZERO);
         match self.delivery_failure() {
             Some(failure) => Err(failure),

@@ -70,6 +70,19 @@ impl Names {
             self.bootstrap, self.principal, self.id_prefix
         )
     }
+
+    /// The right that such an error asks for, with its command. That on the cluster is asked for by brokers before 2.8 only.
+    fn missing_grant(&self, code: Code) -> String {
+        if code == Code::ClusterAuthorizationFailed {
+            return format!(
+                "this user may not write idempotently; grant it: kafka-acls --bootstrap-server {} --add --allow-principal {} \
+                 --operation IdempotentWrite --cluster",
+                self.bootstrap, self.principal
+            );
+        }
+        let prefix = &self.id_prefix;
+        format!("this user may not use transactional ids under {prefix}; grant them: {}", self.grant_ids())
+    }
 }
 
 /// The code behind any of rdkafka's error shapes.
@@ -120,13 +133,8 @@ pub fn judge_code(
             let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
             slowly(FlowReason::MissingGrant, message)
         }
-        Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            let message = format!(
-                "this user may not use transactional ids under {}; grant them: {}",
-                names.id_prefix,
-                names.grant_ids()
-            );
-            slowly(FlowReason::MissingGrant, message)
+        Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed => {
+            slowly(FlowReason::MissingGrant, names.missing_grant(code))
         }
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             retry(FlowReason::TopicMissing, format!("{}: the topic or partition does not exist", doing.words()))

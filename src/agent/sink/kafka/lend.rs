@@ -34,6 +34,11 @@ const ROOM: Duration = Duration::from_millis(5);
 /// While `rd_kafka_flush` runs, the linger does not count; reports are taken in between.
 const FLUSH_MS: i32 = 2;
 
+/// Buffers are kept for the next chunks up to this many bytes, and no smaller ones than [`WORTH_KEEPING`]: a new one costs page faults.
+const SPARE_BYTES: usize = 8 << 20;
+/// See [`SPARE_BYTES`].
+const WORTH_KEEPING: usize = 256 << 10;
+
 /// A chunk that librdkafka reads from.
 struct Lent {
     /// Lines that librdkafka has and has not reported.
@@ -48,12 +53,39 @@ pub struct Context {
     /// The last bad thing of its connections.
     pub heard: Heard,
     deliveries: Arc<Mutex<Deliveries>>,
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Context {
     /// Reports of the open transaction.
     pub fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer for the next chunk: what it holds is of no use.
+    pub fn spare(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn keep(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = spare.iter().map(Vec::capacity).sum();
+        if buffer.capacity() >= WORTH_KEEPING && kept + buffer.capacity() <= SPARE_BYTES {
+            spare.push(buffer);
+        }
+    }
+
+    /// `count` lines are done with; the chunk goes with its last one.
+    fn give_back(&self, lent: *mut Lent, count: usize) {
+        // SAFETY: `lent` is null or alive, see the module; whoever takes the count to zero is the last user.
+        unsafe {
+            if let Some(chunk) = lent.as_ref()
+                && count > 0
+                && chunk.lines_left.fetch_sub(count, Ordering::AcqRel) == count
+            {
+                self.keep(Box::from_raw(lent).bytes);
+            }
+        }
     }
 }
 
@@ -81,20 +113,7 @@ impl ProducerContext for Context {
             Err((error, _)) => deliveries.failed(slot, code_of(error).unwrap_or(Code::Fail)),
         }
         drop(deliveries);
-        give_back(lent, 1);
-    }
-}
-
-/// `count` lines are done with; the chunk goes with its last one.
-fn give_back(lent: *mut Lent, count: usize) {
-    // SAFETY: `lent` is null or alive, see the module; whoever takes the count to zero is the last user.
-    unsafe {
-        if let Some(chunk) = lent.as_ref()
-            && count > 0
-            && chunk.lines_left.fetch_sub(count, Ordering::AcqRel) == count
-        {
-            drop(Box::from_raw(lent));
-        }
+        self.give_back(lent, 1);
     }
 }
 
@@ -160,7 +179,7 @@ impl Lender {
             let sent = self.send_batch(topic, partition, &mut unsent);
             self.batch.0.clear();
             if sent.is_err() {
-                give_back(lent, unsent);
+                self.producer.context().give_back(lent, unsent);
                 return sent;
             }
         }
@@ -222,7 +241,7 @@ impl Lender {
                         record = back
                     }
                     Err((error, _)) => {
-                        give_back(lent, lines.len() - turn);
+                        self.producer.context().give_back(lent, lines.len() - turn);
                         return Err(code_of(&error).unwrap_or(Code::Fail));
                     }
                 }

@@ -21,7 +21,9 @@ mod deliveries;
 mod describe;
 pub mod failure;
 mod heard;
+pub mod kept;
 mod lend;
+pub mod look;
 pub mod pin;
 pub mod topics;
 
@@ -183,22 +185,14 @@ impl<C: Cluster> KafkaSink<C> {
         format!("{}/{file}", self.settings.transactional_id)
     }
 
-    /// The last value of each of our keys. Keys of other agents share the partition.
+    /// What is kept of our files. Keys of other agents share the partition.
     fn decode(&self, checkpoints: Vec<Checkpoint>) -> Result<Vec<Progress>, SinkError> {
-        let mut last = std::collections::BTreeMap::new();
-        for (key, value) in checkpoints {
-            let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else {
-                continue;
-            };
-            if owner == self.settings.transactional_id {
-                last.insert(file.to_owned(), value);
-            }
-        }
-        let decoded = last.iter().filter_map(|(file, value)| Some(Progress::decode(file, value.as_deref()?)));
-        decoded.collect::<Result<_, _>>().map_err(|e| SinkError {
+        let id = &self.settings.transactional_id;
+        let kept = kept::kept(checkpoints, |owner| owner == id);
+        kept.into_iter().map(|kept| kept.progress).collect::<Result<_, _>>().map_err(|e| SinkError {
             failure: Failure::RetrySlowly,
             reason: FlowReason::CheckpointTopicChanged,
-            message: format!("topic {}: {e}", self.settings.checkpoint_topic),
+            message: format!("topic {}: {}", self.settings.checkpoint_topic, kept::advice(&e, id)),
         })
     }
 }
@@ -208,12 +202,11 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         self.close();
         let topics = self.cluster.prepare()?;
         let producer = self.cluster.producer()?;
-        self.checkpoint_partition =
-            partitioner::of_key(self.settings.agent.as_bytes(), topics.checkpoint.partitions);
+        self.checkpoint_partition = kept::partition_of(&self.settings.agent, topics.checkpoint.partitions);
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
         self.producer = Some(producer);
-        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: topics.checkpoint })
+        Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: Some(topics.checkpoint) })
     }
 
     fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {

@@ -3,11 +3,11 @@
 //!
 //! A topic made anew, or with another partition count, holds none of our progress: reading it would ship everything again.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::agent::sink::{Failure, SinkError};
-use crate::pipeline::pod::CheckpointTopic;
+use crate::agent::sink::file::disk::{self, Machine};
+use crate::agent::sink::{Failure, SinkError, file_stem};
+use crate::pipeline::pod::{CONFIG_DIR, CheckpointTopic};
 use crate::pipeline::report::FlowReason;
 
 /// Where it is remembered.
@@ -17,7 +17,12 @@ pub enum Pin {
     #[default]
     None,
     /// In a file of this agent.
-    File(PathBuf),
+    File {
+        /// `--state-dir`.
+        directory: PathBuf,
+        /// Whose it is.
+        transactional_id: String,
+    },
     /// In the pipeline's ConfigMap, once the operator has heard of it; it takes the report's word.
     Operator {
         /// The ConfigMap's name.
@@ -30,9 +35,13 @@ pub enum Pin {
 impl Pin {
     /// A file beneath `directory`, for the agent with this transactional id.
     pub fn file(directory: &Path, transactional_id: &str) -> Self {
-        // `%` cannot stand in any part of the id that Kubernetes names; it keeps ids apart where one holds a slash.
-        let name = transactional_id.replace('%', "%25").replace('/', "%2F");
-        Pin::File(directory.join(format!("{name}.json")))
+        Pin::File { directory: directory.to_owned(), transactional_id: transactional_id.to_owned() }
+    }
+
+    /// The file, where there is one.
+    fn path(&self) -> Option<PathBuf> {
+        let Pin::File { directory, transactional_id } = self else { return None };
+        Some(directory.join(format!("{}.json", file_stem(transactional_id))))
     }
 
     /// Compares with what was remembered, or remembers it.
@@ -40,6 +49,17 @@ impl Pin {
     /// # Errors
     /// It is another topic, or the file cannot be read or written.
     pub fn check(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
+        match self.compare(found)? {
+            true => Ok(()),
+            false => self.remember(found),
+        }
+    }
+
+    /// Compares with what was remembered: false where nothing is.
+    ///
+    /// # Errors
+    /// It is another topic, or the file cannot be read.
+    pub fn compare(&self, found: &CheckpointTopic) -> Result<bool, SinkError> {
         match self.known()? {
             Some(known) if !agree(&known, found) => Err(refused(format!(
                 "checkpoint topic {} is not the one that progress was kept in: then {}, now {}; starting here would ship again what \
@@ -49,12 +69,31 @@ impl Pin {
                 shown(found),
                 self.acceptance()
             ))),
-            Some(_) => Ok(()),
-            None => match self {
-                Pin::File(path) => write(path, found)
-                    .map_err(|e| refused(format!("cannot write {}: {e}; correct --state-dir", path.display()))),
-                Pin::None | Pin::Operator { .. } => Ok(()),
-            },
+            known => Ok(known.is_some()),
+        }
+    }
+
+    /// From now on it is this one, where this is the place to say so: a person decided, or it is the first.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn remember(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
+        let Some(path) = self.path() else { return Ok(()) };
+        write(&path, found)
+            .map_err(|e| refused(format!("cannot write {}: {e}; correct --state-dir", path.display())))
+    }
+
+    /// From now on none is remembered, where this is the place to say so.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self) -> Result<(), SinkError> {
+        let Some(path) = self.path() else { return Ok(()) };
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(refused(format!("cannot remove {}: {e}; correct --state-dir", path.display())))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -73,14 +112,17 @@ impl Pin {
         )))
     }
 
-    fn known(&self) -> Result<Option<CheckpointTopic>, SinkError> {
-        let path = match self {
-            Pin::None => return Ok(None),
-            Pin::Operator { known, .. } => return Ok(known.clone()),
-            Pin::File(path) => path,
-        };
+    /// What is remembered.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn known(&self) -> Result<Option<CheckpointTopic>, SinkError> {
+        if let Pin::Operator { known, .. } = self {
+            return Ok(known.clone());
+        }
+        let Some(path) = self.path() else { return Ok(None) };
         let file = path.display();
-        match std::fs::read(path) {
+        match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|e| refused(format!("{file} cannot be read: {e}; correct or delete it"))),
@@ -93,23 +135,31 @@ impl Pin {
     fn acceptance(&self) -> String {
         match self {
             Pin::None => "start again".into(),
-            Pin::File(path) => format!("delete {}", path.display()),
-            Pin::Operator { config_map, .. } => {
-                format!("delete the LogPipeline and apply it again (ConfigMap {config_map} remembers the topic)")
+            Pin::File { directory, transactional_id } => {
+                let directory = directory.display();
+                format!(
+                    "run: spoolway progress accept -f FILE {} --state-dir {directory} --yes",
+                    whose(transactional_id)
+                )
             }
+            Pin::Operator { config_map, .. } => format!(
+                "run in its pod: spoolway progress accept --config-dir {CONFIG_DIR} (it prints the command that changes ConfigMap \
+                 {config_map}, which remembers the topic)"
+            ),
         }
     }
 }
 
+/// The options of `spoolway progress` that name an agent.
+pub fn whose(transactional_id: &str) -> String {
+    let mut parts = transactional_id.splitn(5, '/').skip(1);
+    let cluster = parts.next().unwrap_or_default();
+    format!("--cluster {cluster} --agent-id {}", parts.nth(2).unwrap_or_default())
+}
+
 fn write(path: &Path, found: &CheckpointTopic) -> std::io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(&serde_json::to_vec(found)?)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    std::fs::create_dir_all(disk::parent(path))?;
+    disk::put(&mut Machine::default(), path, &serde_json::to_vec(found)?)
 }
 
 /// Ids are compared where both sides know them.
@@ -139,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_checkpoint_topic_is_refused_until_the_file_is_deleted() {
+    fn another_checkpoint_topic_is_refused_until_a_person_accepts_it() {
         let dir = tempfile::tempdir().unwrap();
         let pin = Pin::file(&dir.path().join("made"), "spoolway/local/shop/web/a1");
         pin.check(&topic(Some("A"), 50)).unwrap();
@@ -151,10 +201,16 @@ mod tests {
             assert!(refused.message.contains("then c with id A and 50 partitions, now c with id"), "{refused}");
         }
         assert!(pin.check_absent("c").is_err(), "a topic that held progress is not made anew");
-        let Pin::File(path) = &pin else { unreachable!() };
-        std::fs::remove_file(path).unwrap();
-        pin.check_absent("c").unwrap();
+        let refused = pin.check(&topic(Some("B"), 50)).unwrap_err().message;
+        let command =
+            "or, to accept that, run: spoolway progress accept -f FILE --cluster local --agent-id a1 --state-dir ";
+        assert!(refused.contains(command), "{refused}");
+        pin.remember(&topic(Some("B"), 50)).unwrap();
         pin.check(&topic(Some("B"), 50)).unwrap();
+        pin.forget().unwrap();
+        pin.check_absent("c").unwrap();
+        assert_eq!(pin.compare(&topic(Some("C"), 4)), Ok(false), "looking remembers nothing");
+        assert_eq!(pin.known(), Ok(None));
     }
 
     #[test]
@@ -165,7 +221,7 @@ mod tests {
         pin(Some(topic(Some("A"), 50))).check(&topic(Some("A"), 50)).unwrap();
         let refused = pin(Some(topic(Some("A"), 50))).check(&topic(Some("B"), 50)).unwrap_err();
         assert!(refused.message.ends_with(
-            "to accept that, delete the LogPipeline and apply it again (ConfigMap web-spoolway remembers the topic)"
+            "to accept that, run in its pod: spoolway progress accept --config-dir /etc/spoolway/config (it prints the command that changes ConfigMap web-spoolway, which remembers the topic)"
         ));
         assert!(pin(Some(topic(None, 50))).check_absent("c").is_err());
     }

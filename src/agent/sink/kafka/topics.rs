@@ -15,17 +15,19 @@ use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
 
 /// Time for an answer to a question about metadata.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// Partitions of the data topic in the command that makes it.
+const DATA_PARTITIONS: i32 = 6;
 
 /// A topic that agents make themselves, and its settings.
-struct Own<'a> {
-    name: &'a str,
+pub(super) struct Own<'a> {
+    pub(super) name: &'a str,
     partitions: i32,
     config: Vec<(&'static str, String)>,
 }
 
 /// Settings of the two topics, by the number of brokers.
-fn own_topics<'a>(checkpoint: &'a str, receipt: &'a str, brokers: usize) -> [Own<'a>; 2] {
+pub(super) fn own_topics<'a>(checkpoint: &'a str, receipt: &'a str, brokers: usize) -> [Own<'a>; 2] {
     let in_sync = if brokers >= 3 { "2" } else { "1" };
     let checkpoint = Own {
         name: checkpoint,
@@ -57,17 +59,9 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     let client: BaseProducer<Heard> = brokers.client(&brokers.admin_config()?, heard.clone())?;
     let partitions = match partitions_of(brokers, &client, &heard, &brokers.topic)? {
         (Some(partitions), _) => partitions,
-        (None, count) => return Err(missing(brokers, &brokers.topic, 6, count, &[])),
+        (None, count) => return Err(missing_data(brokers, count)),
     };
-    if let Some(fixed) = brokers.fixed_partition
-        && fixed >= partitions as i32
-    {
-        let message = format!(
-            "spec.sink.kafka.partition is {fixed}, but topic {} has {partitions} partitions, counted from 0; correct it, or add partitions",
-            brokers.topic
-        );
-        return Err(SinkError { failure: Failure::RetrySlowly, reason: FlowReason::TopicMissing, message });
-    }
+    check_fixed(brokers, partitions)?;
     let mut checkpoint_partitions = 0;
     for (i, topic) in [&brokers.checkpoint_topic, &brokers.receipt_topic].into_iter().enumerate() {
         let mut found = partitions_of(brokers, &client, &heard, topic)?;
@@ -76,7 +70,7 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
                 brokers.pin.check_absent(topic)?;
             }
             let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
-            create(brokers, own, found.1)?;
+            create(brokers, own, found.1, false)?;
             found.0 = Some(own.partitions as u32);
         }
         if i == 0 {
@@ -90,8 +84,18 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     Ok(Topics { partitions, checkpoint })
 }
 
+/// The partition that the pipeline names must be there.
+pub(super) fn check_fixed(brokers: &Brokers, partitions: u32) -> Result<(), SinkError> {
+    let Some(fixed) = brokers.fixed_partition.filter(|fixed| *fixed >= partitions as i32) else { return Ok(()) };
+    let message = format!(
+        "spec.sink.kafka.partition is {fixed}, but topic {} has {partitions} partitions, counted from 0; correct it, or add partitions",
+        brokers.topic
+    );
+    Err(SinkError { failure: Failure::RetrySlowly, reason: FlowReason::TopicMissing, message })
+}
+
 /// Partitions of a topic, `None` where there is no such topic; and the number of brokers.
-fn partitions_of(
+pub(super) fn partitions_of(
     brokers: &Brokers,
     client: &BaseProducer<Heard>,
     heard: &Heard,
@@ -116,7 +120,8 @@ fn partitions_of(
     }
 }
 
-fn create(brokers: &Brokers, own: &Own, count: usize) -> Result<(), SinkError> {
+/// Makes the topic, or only asks whether it would be made.
+pub(super) fn create(brokers: &Brokers, own: &Own, count: usize, only_ask: bool) -> Result<(), SinkError> {
     let admin: AdminClient<Heard> = brokers.client(&brokers.admin_config()?, Heard::default())?;
     let replication = TopicReplication::Fixed(count.clamp(1, 3) as i32);
     let mut topic = NewTopic::new(own.name, own.partitions, replication);
@@ -124,6 +129,7 @@ fn create(brokers: &Brokers, own: &Own, count: usize) -> Result<(), SinkError> {
         topic = topic.set(name, value);
     }
     let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+    let options = options.validate_only(only_ask);
     let failed = |why: String| {
         let mut error = missing(brokers, own.name, own.partitions, count, &own.config);
         error.message = format!("{} (making it failed: {why})", error.message);
@@ -134,12 +140,24 @@ fn create(brokers: &Brokers, own: &Own, count: usize) -> Result<(), SinkError> {
         Err(e) => Err(failed(e.to_string())),
         Ok(results) => match results.into_iter().next() {
             Some(Err((_, code))) if code != Code::TopicAlreadyExists => Err(failed(code.to_string())),
+            _ if only_ask => Ok(()),
             _ => {
                 tracing::info!("made topic {} with {} partitions", own.name, own.partitions);
                 Ok(())
             }
         },
     }
+}
+
+/// The data topic is missing.
+pub(super) fn missing_data(brokers: &Brokers, count: usize) -> SinkError {
+    missing(brokers, &brokers.topic, DATA_PARTITIONS, count, &[])
+}
+
+/// The checkpoint topic is missing; brokers are not asked how many they are.
+pub(super) fn missing_checkpoints(brokers: &Brokers) -> SinkError {
+    let [own, _] = own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, 3);
+    missing(brokers, own.name, own.partitions, 3, &own.config)
 }
 
 fn missing(brokers: &Brokers, topic: &str, partitions: i32, count: usize, config: &[(&str, String)]) -> SinkError {

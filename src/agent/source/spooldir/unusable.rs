@@ -10,7 +10,7 @@ use super::SpoolDir;
 use crate::pipeline::{self, report::FlowReason};
 
 impl SpoolDir {
-    pub(super) fn missing(&self, errno: Errno) -> SourceError {
+    pub(in crate::agent::source) fn missing(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         if let Some(root) = self.way.root_is_gone() {
             let message = format!(
@@ -37,7 +37,7 @@ impl SpoolDir {
         SourceError::new(FlowReason::SpoolDirectoryMissing, message)
     }
 
-    pub(super) fn unlocked(&self, errno: Errno) -> SourceError {
+    pub(in crate::agent::source) fn unlocked(&self, errno: Errno) -> SourceError {
         let path = self.settings.path.escape_debug();
         if errno == Errno::WOULDBLOCK {
             let message =
@@ -62,7 +62,7 @@ impl SpoolDir {
     }
 
     /// Renaming and deleting need write permission on the directory: better said before anything is shipped.
-    pub(super) fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
+    pub(in crate::agent::source) fn check_writable(&self, dir: &OwnedFd) -> Result<(), SourceError> {
         let what = match self.settings.completion {
             pipeline::Completion::Rename => "renamed",
             pipeline::Completion::Delete => "deleted",

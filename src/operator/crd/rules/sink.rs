@@ -1,20 +1,72 @@
 //! Rules on the sink, and on what the sink and other parts make of each other.
 
-use super::{Rule, exactly_one, number, object_name, plain, plain_text, rule, rule_about, topic};
+use super::{
+    Rule, absolute, exactly_one, number, object_name, plain, plain_text, rule, rule_about, size, span, topic,
+};
 use crate::pipeline::properties::{self, QUEUE};
 
 const AT: &str = "spec.sink.kafka";
+const MEMBERS: [&str; 3] = ["kafka", "file", "console"];
 
 pub(super) fn rules() -> Vec<Rule> {
-    let mut rules =
-        vec![exactly_one("spec.sink", &["kafka"], "kafka: {bootstrapServers: [kafka-1:9092], topic: web}")];
+    let mut rules = vec![
+        exactly_one("spec.sink", &MEMBERS, "kafka: {bootstrapServers: [kafka-1:9092], topic: web}"),
+        kind_stays(),
+    ];
     rules.extend(servers());
     rules.push(topic(&at("topic")));
     rules.extend(partition());
     rules.extend(secrets());
     rules.extend(tuning());
     rules.extend(together());
+    rules.extend(file());
+    rules.extend(console());
     rules
+}
+
+fn kind_stays() -> Rule {
+    let same = MEMBERS.map(|name| format!("has(self.{name}) == has(oldSelf.{name})"));
+    let message = "the kind of sink never changes, since progress is kept with it; put it back, or delete the LogPipeline and create it again";
+    rule("spec.sink", &same.join(" && "), message)
+}
+
+fn file() -> Vec<Rule> {
+    let at = |field: &str| format!("spec.sink.file.{field}");
+    let message = "runs on a bare machine; use spoolway agent -f there, or sink kafka here";
+    let mut rules = vec![rule_about("spec.sink", ".file", "!has(self.file)", message)];
+    rules.extend(absolute(&at("directory")));
+    rules.extend(size(&at("roll.bytes"), "64Ki", "64Gi"));
+    rules.push(number(&at("roll.records"), 1000, 1_000_000_000));
+    rules.extend(span(&at("roll.age"), "1s", "168h"));
+    rules.extend(span(&at("roll.idle"), "1s", "24h"));
+    rules.push(guarantee("file", "ExactlyOnce", "is always ExactlyOnce with sink file; leave it out"));
+    rules
+}
+
+fn console() -> Vec<Rule> {
+    vec![
+        guarantee(
+            "console",
+            "BestEffort",
+            "is more than sink console can give; leave it out, which means BestEffort, or use sink kafka or file",
+        ),
+        rule_about(
+            "spec",
+            ".source.spoolDir.completion",
+            "!has(self.sink.console) || !has(self.source.spoolDir) || !has(self.source.spoolDir.completion) || \
+             self.source.spoolDir.completion == 'Track'",
+            "would take files away that were only looked at; leave it out, which means Track with sink console",
+        ),
+    ]
+}
+
+/// The one guarantee that a sink gives.
+fn guarantee(sink: &str, word: &str, message: &str) -> Rule {
+    let holds = format!(
+        "!has(self.sink.{sink}) || !has(self.delivery) || !has(self.delivery.guarantee) || \
+         self.delivery.guarantee == '{word}'"
+    );
+    rule_about("spec", ".delivery.guarantee", &holds, message)
 }
 
 fn at(field: &str) -> String {
