@@ -266,6 +266,7 @@ impl Channel {
         if sealed {
             let slot = touch(begun, inode, &mut self.touched);
             slot.ended = Some(if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle });
+            begun.progress.name = file.name.clone(); // a receipt is looked for by the name that the file has now
             begun.progress.finished = true;
             begun.progress.line_state = LineState::Start; // should it grow, what is new is a line of its own
             self.batch.add(0, now);
