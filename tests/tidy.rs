@@ -1,6 +1,6 @@
 //! Holds the shape of the code: who may import whom, sizes, headings, and that the maps are true. Reads files only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,9 +96,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// `src/agent/channel/file.rs` → `agent::channel::file`.
+/// `src/agent/channel/file.rs` → `agent::channel::file`, `tests/channel.rs` → `channel`.
 fn module_of(path: &Path) -> String {
-    let inner = path.strip_prefix("src").unwrap().with_extension("");
+    let inner = path.components().skip(1).collect::<PathBuf>().with_extension("");
     let name = inner.to_str().unwrap().replace('/', "::");
     name.strip_suffix("::mod").unwrap_or(&name).to_owned()
 }
@@ -263,4 +263,36 @@ fn nothing_is_left_to_do_and_no_machine_is_named() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Cases of `tests/acceptance.md`, each by its number.
+const CASES: std::ops::RangeInclusive<u32> = 1..=46;
+
+#[test]
+fn every_acceptance_case_is_held_by_a_test_that_exists_or_says_why_not() {
+    let mut known = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        for (path, text) in sources(folder) {
+            let module = module_of(&path);
+            known.extend(functions(&text).into_iter().map(|(name, _)| format!("{module}::{name}")));
+        }
+    }
+    let table = fs::read_to_string(root().join("tests/acceptance.md")).unwrap();
+    let row = regex::Regex::new(r"(?m)^\| (\d+)\S* \| [^|]+ \| ([^|]+) \|$").unwrap();
+    let test = regex::Regex::new("`([a-z0-9_]+(?:::[a-z0-9_]+)+)`").unwrap();
+    let (mut cases, mut wrong) = (BTreeSet::new(), vec![]);
+    for found in row.captures_iter(&table) {
+        let (case, tests) = (found[1].parse::<u32>().unwrap(), &found[2]);
+        cases.insert(case);
+        let named: Vec<_> = test.captures_iter(tests).map(|name| name[1].to_owned()).collect();
+        wrong.extend(named.iter().filter(|name| !known.contains(*name)).map(|name| format!("{case}: no {name}")));
+        let excused = ["needs a cluster: ", "issue 6: ", "not promised: "].iter().any(|why| tests.contains(why));
+        if named.is_empty() && !excused {
+            wrong.push(format!("{case}: neither a test nor a reason: {tests}"));
+        }
+    }
+    wrong.extend(CASES.filter(|case| !cases.contains(case)).map(|case| format!("{case}: no row")));
+    let rows = table.lines().filter(|line| line.starts_with("| ")).count() - 1;
+    assert_eq!(rows, row.find_iter(&table).count(), "rows that cannot be read");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

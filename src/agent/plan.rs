@@ -82,6 +82,10 @@ fn directory(plan: &mut Plan, setup: &Setup, channel: &mut Channel) -> Result<()
     let entries = spool.list(true)?.unwrap_or_default();
     plan.passed = spool.passed()?;
     channel.listed(entries, Duration::ZERO, Duration::ZERO);
-    plan.files = channel.plan(Duration::ZERO, |read, data| spool.read(read, data));
+    plan.files = channel.plan(Duration::ZERO, |read, data| {
+        let chunk = spool.read(read, data);
+        spool.close(read.inode);
+        chunk
+    });
     Ok(())
 }

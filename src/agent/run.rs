@@ -125,7 +125,11 @@ fn ship(
             Step::Read(read) => match source.read(&read, &mut data) {
                 Ok(chunk) => {
                     // Unchanged means: since this moment, however long the disk took.
-                    if let Some(records) = channel.read(&read, &chunk, &mut data, world.now(), &mut lines) {
+                    let records = channel.read(&read, &chunk, &mut data, world.now(), &mut lines);
+                    if !channel.reads_on(read.inode) {
+                        source.close(read.inode);
+                    }
+                    if let Some(records) = records {
                         sink.append(&records, &mut data, &lines)?;
                     }
                 }

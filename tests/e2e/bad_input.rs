@@ -92,11 +92,11 @@ fn somebody(job: &Job) -> Option<Command> {
 }
 
 /// Starts an agent as that user.
-fn as_somebody(job: &Job) -> Option<Agent> {
+pub fn as_somebody(job: &Job) -> Option<Agent> {
     Some(Agent::start_by(somebody(job)?, &job.manifest, &["--http", "127.0.0.1:0"]))
 }
 
-fn mode(path: &Path, mode: u32) {
+pub fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/kafka.sh");
@@ -186,6 +188,15 @@ impl Bed {
             })
             .collect();
         for result in self.admin(async |admin, options| admin.create_topics(&new, options).await.unwrap()) {
+            result.unwrap();
+        }
+    }
+
+    /// Sets a topic's `max.message.bytes`.
+    pub fn limit(&self, topic: &str, bytes: usize) {
+        let bytes = bytes.to_string();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        for result in self.admin(async |admin, options| admin.alter_configs(&[change], options).await.unwrap()) {
             result.unwrap();
         }
     }

@@ -11,12 +11,6 @@ use super::until;
 const SOON: Duration = Duration::from_secs(60);
 const QUICK: &str = "settleTime: 300ms, pollDelay: 50ms";
 
-fn lines_of(job: &Job) -> Vec<String> {
-    let mut lines = vec![];
-    job.bed.read(&job.topic, Reader::Fast, |r| lines.push(String::from_utf8(r.value.to_vec()).unwrap()));
-    lines
-}
-
 fn utf_16be(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
@@ -44,7 +38,7 @@ fn utf_16_with_a_byte_order_mark_arrives_once_whatever_is_killed() {
         }
     }
     assert!(cuts == 6, "it was killed while it shipped");
-    let found = lines_of(&job);
+    let found = job.lines();
     // 64 bytes are 32 units, one less where a pair would be cut in two.
     let pieces = |text: &String| {
         let (mut pieces, mut rest) = (vec![], text.as_str());
@@ -84,7 +78,7 @@ fn bytes_that_are_no_text_set_their_file_aside_until_the_character_set_is_put_ri
     fs::write(&job.manifest, job.text(&Plan { source: &source, ..Plan::default() }, "")).unwrap();
     until("both are complete", SOON, || (job.completed() == 2).then_some(()));
     agent.drained(1, SOON);
-    let mut found = lines_of(&job);
+    let mut found = job.lines();
     found.sort();
     assert_eq!(found, ["first", "größe", "second é", "third"]);
 }
@@ -100,7 +94,7 @@ fn bad_bytes_are_replaced_or_left_out_where_that_is_asked_for_and_counted() {
         let agent = job.start();
         let report = agent.drained(1, SOON);
         assert_eq!(report.totals.decode_errors, 2, "{policy}");
-        assert_eq!(lines_of(&job), expected, "{policy}");
+        assert_eq!(job.lines(), expected, "{policy}");
         let mut altered = vec![];
         job.bed.read(&job.receipts, Reader::Fast, |r| {
             let evidence: serde_json::Value = serde_json::from_slice(r.value).unwrap();

@@ -133,6 +133,15 @@ pub fn receipts(job: &Job) -> Vec<Vec<u8>> {
     names
 }
 
+/// Names of the files of which anything is shipped.
+pub fn names(job: &Job) -> Vec<Vec<u8>> {
+    let mut names = vec![];
+    job.bed.read(&job.receipts, Reader::Fast, |record| {
+        names.push(serde_json::from_slice::<Evidence>(record.value).unwrap().name());
+    });
+    names
+}
+
 /// Panics unless the topic holds exactly what was written, and the receipts prove it.
 pub fn exactly(job: &Job, written: &[Written]) -> Seen {
     exactly_by(job, Reader::Fast, written)

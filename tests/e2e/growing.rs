@@ -12,12 +12,12 @@ use super::{bed, skipped, until};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn append(job: &Job, name: &[u8], text: &str) {
+pub fn append(job: &Job, name: &[u8], text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(job.path(name)).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
-fn shipped(agent: &Agent, records: u64) {
+pub fn shipped(agent: &Agent, records: u64) {
     agent.reports("all whole lines are shipped", SOON, |r| r.totals.records == records);
 }
 
@@ -86,7 +86,8 @@ fn a_file_that_a_writer_has_open_is_not_renamed_before_it_is_closed() {
     exactly(&job, &[Written::of(b"a.log", "one\ntwo\n")]);
 }
 
-fn leases_work(job: &Job) -> bool {
+/// True where the kernel tells whether a writer has a file open.
+pub fn leases_work(job: &Job) -> bool {
     let path = job.home().join("lease");
     fs::write(&path, "x").unwrap();
     let file = File::open(path).unwrap();

@@ -3,16 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bed::{self, Reader};
+use super::bed;
 use super::job::{Job, Plan};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn lines_of(job: &Job) -> Vec<String> {
-    let mut lines = vec![];
-    job.bed.read(&job.topic, Reader::Fast, |r| lines.push(String::from_utf8(r.value.to_vec()).unwrap()));
-    lines
-}
 
 #[test]
 fn at_least_once_leaves_nothing_out_whatever_is_killed() {
@@ -28,7 +22,7 @@ fn at_least_once_leaves_nothing_out_whatever_is_killed() {
         agent.kill();
     }
     job.start().drained(1, SOON);
-    let found = lines_of(&job);
+    let found = job.lines();
     let set = |lines: &[String]| lines.iter().cloned().collect::<BTreeSet<String>>();
     assert!(set(&found) == set(&lines), "{} of {}", set(&found).len(), lines.len());
     assert!(found.len() < 2 * lines.len(), "progress was kept: {} records", found.len());
@@ -48,11 +42,11 @@ fn best_effort_ships_with_the_acknowledgements_that_were_asked_for() {
         let agent = job.start();
         let report = agent.drained(2, SOON);
         assert_eq!((report.guarantee.as_str(), report.totals.records), ("BestEffort", 3));
-        let mut found = lines_of(&job);
+        let mut found = job.lines();
         found.sort();
         assert_eq!(found, ["one", "three", "two"], "with acks: {acks}, and nothing was in the way");
         agent.kill();
         assert_eq!(job.once().code, Some(0));
-        assert_eq!(lines_of(&job).len(), 3, "progress was kept");
+        assert_eq!(job.lines().len(), 3, "progress was kept");
     }
 }

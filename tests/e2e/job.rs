@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::agent::{Agent, Ended};
-use super::bed::Bed;
+use super::bed::{Bed, Reader};
 use super::check::{Content, Written};
 
 /// What differs from job to job.
@@ -121,6 +121,13 @@ spec:
     /// The same, to look at.
     pub fn shown(&self) -> Vec<String> {
         self.names().iter().map(|name| name.escape_ascii().to_string()).collect()
+    }
+
+    /// The committed records' values, in order within each partition.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![];
+        self.bed.read(&self.topic, Reader::Fast, |r| lines.push(String::from_utf8(r.value.to_vec()).unwrap()));
+        lines
     }
 
     /// How many files are complete.

@@ -9,18 +9,12 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use spoolway::agent::channel::partitioner::of_key;
 
-use super::bed::{self, Reader};
+use super::bed;
 use super::check::exactly;
 use super::job::{Job, Plan};
 
 const SOON: Duration = Duration::from_secs(60);
 const QUICK: &str = "settleTime: 300ms, pollDelay: 50ms";
-
-fn lines_of(job: &Job) -> Vec<String> {
-    let mut lines = vec![];
-    job.bed.read(&job.topic, Reader::Fast, |r| lines.push(String::from_utf8(r.value.to_vec()).unwrap()));
-    lines
-}
 
 #[test]
 fn delete_removes_what_is_committed_and_nothing_else() {
@@ -57,9 +51,9 @@ fn track_writes_nothing_ships_nothing_twice_and_lets_another_pipeline_read_along
     OpenOptions::new().append(true).open(job.path(b"a.log")).unwrap().write_all(b"four\n").unwrap();
     agent.drained(1, SOON);
     agent.reports("the file that grew is shipped", SOON, |r| r.totals.records == 1);
-    assert_eq!(lines_of(&job), ["one", "two", "three", "four"]);
+    assert_eq!(job.lines(), ["one", "two", "three", "four"]);
     assert_eq!(job.once().code, Some(0), "nothing is left to do");
-    assert_eq!(lines_of(&job).len(), 4);
+    assert_eq!(job.lines().len(), 4);
 }
 
 #[test]

@@ -266,11 +266,16 @@ impl Source for Spool {
         // Kept where `release` finds it, should the agent be killed in the middle.
         self.descriptors.insert(read.inode, key);
         let chunk = self.read_open(read, key, data);
-        if chunk.as_ref().map_or(true, |c| c.end) {
-            self.descriptors.remove(&read.inode);
-            self.sim.borrow_mut().disk.closed(key);
+        if chunk.is_err() {
+            self.close(read.inode);
         }
         chunk
+    }
+
+    fn close(&mut self, inode: Inode) {
+        if let Some(key) = self.descriptors.remove(&inode) {
+            self.sim.borrow_mut().disk.closed(key);
+        }
     }
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {

@@ -195,6 +195,11 @@ impl Channel {
         file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: false }));
     }
 
+    /// True while more of what was read, or behind it, is to be read in turn: its descriptor is kept, for its name may go.
+    pub fn reads_on(&self, inode: Inode) -> bool {
+        self.files.get(&inode).is_some_and(|file| file.phase == Phase::Reading)
+    }
+
     /// Moves the position over what was cut, into the open transaction.
     fn advance(
         &mut self,
@@ -208,7 +213,7 @@ impl Channel {
         let file = self.files.get_mut(&read.inode)?;
         let begun = file.begun.as_deref_mut()?;
         let split = &cut.split;
-        begun.unverified = chunk.end; // its descriptor is closed at the end
+        begun.unverified = chunk.end && !split.more; // its descriptor is closed at the end
         begun.scanned =
             if split.more || !chunk.end { begun.progress.position } else { read.from + data.len() as u64 };
         if split.consumed == 0 {
@@ -266,6 +271,7 @@ impl Channel {
         if sealed {
             let slot = touch(begun, inode, &mut self.touched);
             slot.ended = Some(if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle });
+            begun.progress.name = file.name.clone(); // a receipt is looked for by the name that the file has now
             begun.progress.finished = true;
             begun.progress.line_state = LineState::Start; // should it grow, what is new is a line of its own
             self.batch.add(0, now);

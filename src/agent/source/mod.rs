@@ -61,11 +61,14 @@ pub trait Source {
     /// The directory is gone or cannot be read: open it again.
     fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError>;
 
-    /// Reads a chunk into `data`, over whatever it held.
+    /// Reads a chunk into `data`, over whatever it held. The file stays open until [`Source::close`].
     ///
     /// # Errors
     /// Concern this file alone.
     fn read(&mut self, read: &Read, data: &mut Vec<u8>) -> Result<Chunk, FileError>;
+
+    /// Closes a file that is not read on.
+    fn close(&mut self, inode: Inode);
 
     /// Renames finished files that are what they were when they were committed.
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)>;

@@ -283,13 +283,15 @@ impl Source for SpoolDir {
         fill(&file, read.from, read.len, data).map_err(file_error)?;
         let (stat, _) = stat_of(&file, "", AtFlags::EMPTY_PATH).map_err(file_error)?;
         let end = read.from + data.len() as u64 >= stat.size;
-        if !end {
-            if writer == Writer::None {
-                lease::release(&file);
-            }
-            self.open.insert(read.inode, file);
+        if writer == Writer::None {
+            lease::release(&file);
         }
+        self.open.insert(read.inode, file);
         Ok(Chunk { stat, head, end, writer: if end { writer } else { Writer::NotAsked } })
+    }
+
+    fn close(&mut self, inode: Inode) {
+        self.open.remove(&inode);
     }
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {

@@ -1,7 +1,7 @@
 //! librdkafka behind the traits of [`super`]. I/O, on the one plain thread of the loop: its transactional calls block.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::util::Timeout;
 
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, Failed};
 use super::failure::{Doing, Names, code_of, judge, judge_code};
 use super::heard::Heard;
 use super::lend::{Context, Lender};
@@ -44,6 +44,8 @@ pub struct Brokers {
     secrets: Secrets,
     stop: Arc<AtomicBool>,
     start: Instant,
+    /// `batch.size` where the topic refused larger ones; 0: it did not.
+    smaller: Arc<AtomicU64>,
     pub(super) names: Names,
     pub(super) topic: String,
     pub(super) checkpoint_topic: String,
@@ -66,6 +68,7 @@ impl Brokers {
             secrets: Secrets::new(settings.secrets.clone()),
             stop,
             start: Instant::now(),
+            smaller: Arc::default(),
             names: Names {
                 bootstrap: spec.bootstrap_servers.join(","),
                 principal: format!("User:{user}"),
@@ -171,7 +174,10 @@ impl Cluster for Brokers {
         let heard = context.heard.clone();
         let (spec, id) = (&self.spec, &self.transactional_id);
         let config = kafka::producer(spec, &self.agent, &self.secrets, self.guarantee, id, self.max_line);
-        let config = config.map_err(missing)?;
+        let mut config = config.map_err(missing)?;
+        let smaller = self.smaller.load(Ordering::Relaxed);
+        let batch = if smaller > 0 { smaller } else { self.batch_bytes() };
+        config.set("batch.size", batch.to_string());
         let producer: BaseProducer<Context> = self.client(&config, context.clone())?;
         let init = |time: Duration| {
             let result = producer.init_transactions(time);
@@ -185,7 +191,16 @@ impl Cluster for Brokers {
         }
         heard.set(None);
         let (lender, names, topic) = (Lender::new(producer), self.names.clone(), self.topic.clone());
-        Ok(Sender { lender, transactional, context, names, topic, asked: None })
+        Ok(Sender {
+            lender,
+            transactional,
+            context,
+            names,
+            topic,
+            batch,
+            smaller: self.smaller.clone(),
+            asked: None,
+        })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
@@ -205,6 +220,9 @@ pub struct Sender {
     context: Context,
     names: Names,
     topic: String,
+    /// `batch.size` in force, and what it is to be for the next one.
+    batch: u64,
+    smaller: Arc<AtomicU64>,
     /// When the brokers were last asked for a sign of life, while there was nothing to send.
     asked: Option<Instant>,
 }
@@ -219,20 +237,32 @@ impl Sender {
     /// What a delivery report said is closer to the cause than what the next call says. But a fatal error, such as that a
     /// successor took over, purges the queue: then the reports are the fallout.
     fn delivery_failure(&self) -> Option<SinkError> {
-        let (slot, code) = self.context.deliveries().failure()?;
-        if matches!(code, Code::PurgeQueue | Code::PurgeInflight)
+        let failed = self.context.deliveries().failure()?;
+        if matches!(failed.code, Code::PurgeQueue | Code::PurgeInflight)
             && let Some((code, said)) = self.lender.producer().client().fatal_error()
         {
             let heard = self.context.heard.last();
             return Some(judge_code(code, &said, Doing::Sending(&self.topic), &self.names, heard.as_ref()));
         }
-        Some(self.judge_delivery(slot, code))
+        Some(self.judge_delivery(failed))
     }
 
-    fn judge_delivery(&self, slot: Option<u32>, code: Code) -> SinkError {
+    /// Brokers refuse a batch as a whole. Only of a record that is as large as a batch may be is it known that it travelled alone;
+    /// before that, smaller batches are tried, or its neighbours' files would be set aside in its place.
+    fn judge_delivery(&self, Failed { slot, code, bytes }: Failed) -> SinkError {
         if let (Code::MessageSizeTooLarge, Some(slot)) = (code, slot) {
-            let message = format!("a record is too large for topic {}", self.topic);
-            return SinkError { failure: Failure::TooLarge { slot }, reason: FlowReason::FilesSetAside, message };
+            let topic = &self.topic;
+            if bytes.max(1) >= self.batch {
+                let message = format!("a record is too large for topic {topic}");
+                return SinkError {
+                    failure: Failure::TooLarge { slot },
+                    reason: FlowReason::FilesSetAside,
+                    message,
+                };
+            }
+            self.smaller.store(bytes.max(self.batch / 10).max(1), Ordering::Relaxed);
+            let message = format!("topic {topic} takes no batch of {} bytes; smaller ones are tried", self.batch);
+            return SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message };
         }
         let heard = self.context.heard.last();
         judge_code(code, &code.to_string(), Doing::Sending(&self.topic), &self.names, heard.as_ref())
@@ -258,7 +288,8 @@ impl Producer for Sender {
         self.lender.producer().poll(Duration::ZERO);
         match self.delivery_failure() {
             Some(failure) => Err(failure),
-            None => sent.map_err(|code| self.judge_delivery(Some(to.slot), code)),
+            // The client itself refuses a record for its own size only.
+            None => sent.map_err(|code| self.judge_delivery(Failed { slot: Some(to.slot), code, bytes: u64::MAX })),
         }
     }
 

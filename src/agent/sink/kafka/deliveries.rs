@@ -9,7 +9,18 @@ use crate::agent::channel::progress::Run;
 #[derive(Debug, Default)]
 pub struct Deliveries {
     slots: Vec<Delivered>,
-    failed: Option<(Option<u32>, Code)>,
+    failed: Option<Failed>,
+}
+
+/// A record that is not with the brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// Its file's slot; `None` for records of our own.
+    pub slot: Option<u32>,
+    /// Why.
+    pub code: Code,
+    /// Bytes of its value.
+    pub bytes: u64,
 }
 
 impl Deliveries {
@@ -32,13 +43,18 @@ impl Deliveries {
         }
     }
 
-    /// A record is not with the brokers. The first cause is kept; what follows is fallout.
-    pub fn failed(&mut self, slot: Option<u32>, code: Code) {
-        self.failed.get_or_insert((slot, code));
+    /// A record is not with the brokers. The first cause is kept; what follows is fallout. But of a batch that is too large the
+    /// largest record is kept: brokers refuse all of it for that one.
+    pub fn failed(&mut self, failed: Failed) {
+        let first = self.failed.get_or_insert(failed);
+        let too_large = [first.code, failed.code] == [Code::MessageSizeTooLarge; 2];
+        if too_large && failed.slot.is_some() && failed.bytes > first.bytes {
+            *first = failed;
+        }
     }
 
-    /// The first failure and its slot.
-    pub fn failure(&self) -> Option<(Option<u32>, Code)> {
+    /// The first failure.
+    pub fn failure(&self) -> Option<Failed> {
         self.failed
     }
 
@@ -67,10 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_the_cause() {
+    fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
-        deliveries.failed(Some(3), Code::MessageSizeTooLarge);
-        deliveries.failed(Some(4), Code::OutOfOrderSequenceNumber);
-        assert_eq!(deliveries.failure(), Some((Some(3), Code::MessageSizeTooLarge)));
+        let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes };
+        deliveries.failed(failed(3, Code::MessageSizeTooLarge, 10));
+        deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));
+        deliveries.failed(failed(5, Code::MessageSizeTooLarge, 20));
+        deliveries.failed(failed(6, Code::OutOfOrderSequenceNumber, 900));
+        assert_eq!(deliveries.failure(), Some(failed(4, Code::MessageSizeTooLarge, 500)));
     }
 }

@@ -22,7 +22,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, Failed};
 use super::failure::code_of;
 use super::heard::Heard;
 use crate::agent::channel::Records;
@@ -110,7 +110,10 @@ impl ProducerContext for Context {
         let mut deliveries = self.deliveries();
         match result {
             Ok(message) => deliveries.delivered(slot, message.partition(), message.offset()),
-            Err((error, _)) => deliveries.failed(slot, code_of(error).unwrap_or(Code::Fail)),
+            Err((error, message)) => {
+                let (code, bytes) = (code_of(error).unwrap_or(Code::Fail), message.payload_len() as u64);
+                deliveries.failed(Failed { slot, code, bytes });
+            }
         }
         drop(deliveries);
         self.give_back(lent, 1);
