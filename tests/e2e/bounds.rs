@@ -55,6 +55,7 @@ fn a_hundred_thousand_files_that_stay_are_shipped_within_bounds() {
     let agent = job.start();
     let report = agent.drained(100_000, LONG);
     let peak = agent.peak_memory();
+    eprintln!("peak: {} MiB", peak / MIB);
     assert!(peak <= 160 * MIB, "{} MiB", peak / MIB);
     assert_eq!(report.totals.records, 100_000);
     let mut seen = std::collections::HashSet::new();

@@ -27,6 +27,8 @@ use crate::secrets::{SecretError, Secrets};
 
 /// The agent looks whether it is to stop at least this often.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
+/// What was purged may be told this much before its cause.
+const CAUSE: Duration = Duration::from_millis(500);
 /// Idle, with bad news of the connections: ask for a sign of life this often.
 const ASK_EVERY: Duration = Duration::from_secs(3);
 
@@ -237,12 +239,18 @@ impl Sender {
     /// What a delivery report said is closer to the cause than what the next call says. But a fatal error, such as that a
     /// successor took over, purges the queue: then the reports are the fallout.
     fn delivery_failure(&self) -> Option<SinkError> {
-        let failed = self.context.deliveries().failure()?;
-        if matches!(failed.code, Code::PurgeQueue | Code::PurgeInflight)
-            && let Some((code, said)) = self.lender.producer().client().fatal_error()
-        {
-            let heard = self.context.heard.last();
-            return Some(judge_code(code, &said, Doing::Sending(&self.topic), &self.names, heard.as_ref()));
+        let mut failed = self.context.deliveries().failure()?;
+        let deadline = Instant::now() + CAUSE;
+        while failed.is_fallout() {
+            if let Some((code, said)) = self.lender.producer().client().fatal_error() {
+                let heard = self.context.heard.last();
+                return Some(judge_code(code, &said, Doing::Sending(&self.topic), &self.names, heard.as_ref()));
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            self.lender.producer().poll(Duration::from_millis(10));
+            failed = self.context.deliveries().failure()?;
         }
         Some(self.judge_delivery(failed))
     }

@@ -23,6 +23,13 @@ pub struct Failed {
     pub bytes: u64,
 }
 
+impl Failed {
+    /// It was given up since another one failed.
+    pub fn is_fallout(&self) -> bool {
+        matches!(self.code, Code::PurgeQueue | Code::PurgeInflight)
+    }
+}
+
 impl Deliveries {
     /// A record is with the brokers at `offset`; `slot` is `None` for records of our own.
     pub fn delivered(&mut self, slot: Option<u32>, partition: i32, offset: i64) {
@@ -43,12 +50,13 @@ impl Deliveries {
         }
     }
 
-    /// A record is not with the brokers. The first cause is kept; what follows is fallout. But of a batch that is too large the
-    /// largest record is kept: brokers refuse all of it for that one.
+    /// A record is not with the brokers. The first cause is kept; what follows is fallout, and what was purged is fallout even when it
+    /// is told first. But of a batch that is too large the largest record is kept: brokers refuse all of it for that one.
     pub fn failed(&mut self, failed: Failed) {
         let first = self.failed.get_or_insert(failed);
+        let cause = first.is_fallout() && !failed.is_fallout();
         let too_large = [first.code, failed.code] == [Code::MessageSizeTooLarge; 2];
-        if too_large && failed.slot.is_some() && failed.bytes > first.bytes {
+        if cause || too_large && failed.slot.is_some() && failed.bytes > first.bytes {
             *first = failed;
         }
     }
@@ -86,6 +94,7 @@ mod tests {
     fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
         let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes };
+        deliveries.failed(failed(2, Code::PurgeQueue, 1000));
         deliveries.failed(failed(3, Code::MessageSizeTooLarge, 10));
         deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));
         deliveries.failed(failed(5, Code::MessageSizeTooLarge, 20));
