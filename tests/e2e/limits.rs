@@ -10,7 +10,8 @@ use super::corpus;
 use super::job::{Job, Plan};
 use super::until;
 
-const SOON: Duration = Duration::from_secs(60);
+/// Each smaller batch is tried after a longer wait.
+const SOON: Duration = Duration::from_secs(180);
 const QUICK: &str = "settleTime: 300ms, pollDelay: 50ms";
 
 #[test]
@@ -159,7 +160,7 @@ fn small_lines_are_not_refused_for_the_company_they_travel_in() {
     let written = [job.put(b"a.log", &corpus::lines(1, 0, 2000)), job.put(b"b.log", &corpus::lines(2, 0, 2000))];
     let agent = job.start();
     let report =
-        agent.reports("both are complete, or not", 3 * SOON, |r| r.totals.files == 2 || r.totals.set_aside > 0);
+        agent.reports("both are complete, or not", SOON, |r| r.totals.files == 2 || r.totals.set_aside > 0);
     assert_eq!(report.totals.set_aside, 0, "{:#?}", report.set_aside);
     exactly(&job, &written);
 }
