@@ -68,13 +68,6 @@ impl Agent {
         self.child.wait().unwrap();
     }
 
-    /// The most memory it ever had, in bytes.
-    pub fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        1024 * line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
-    }
-
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -169,7 +169,7 @@ fn a_hole_of_gigabytes_is_a_long_line_and_costs_no_memory() {
     let agent = job.start();
     job.put(b"first.log", &corpus::lines(1, 0, 50_000));
     agent.drained(1, SOON);
-    let before = agent.peak();
+    let before = agent.peak_memory();
     let new = job.home().join("new");
     let mut file = File::create(&new).unwrap();
     file.write_all(b"before\n").unwrap();
@@ -179,7 +179,7 @@ fn a_hole_of_gigabytes_is_a_long_line_and_costs_no_memory() {
     fs::rename(new, job.path(b"a.log")).unwrap();
     let report = agent.drained(2, SOON);
     assert_eq!((report.totals.records, report.totals.long_lines), (50_002, 1));
-    let grown = agent.peak().saturating_sub(before);
+    let grown = agent.peak_memory().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB more than before", grown >> 20);
     assert_eq!(job.lines()[50_000..], ["before", "after"]);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
@@ -104,13 +104,20 @@ fn the_file_sink_loses_nothing_and_doubles_nothing_however_often_it_is_killed() 
             home.put(&format!("{name}.log"), &content);
             inputs.push((name, content));
         }
+        // Most are killed at some share of what is still to be written, however fast this machine is; some before they write.
         let before = home.written_bytes();
+        let all: u64 = inputs.iter().map(|(_, content)| content.len() as u64).sum();
         let agent = home.start(&[]);
-        // Most are killed while they write, some before.
-        if kill % 4 != 0 {
-            until("it writes", LIMIT, || (home.written_bytes() != before).then_some(()));
+        if kill % 4 == 0 {
+            std::thread::sleep(Duration::from_millis(rng.u64(0..50)));
+        } else {
+            let share = before + rng.u64(1..=(all - before).max(1));
+            let limit = Instant::now() + LIMIT;
+            while home.written_bytes() < share.min(all) {
+                assert!(Instant::now() < limit, "only {} of {share} bytes are written", home.written_bytes());
+                std::thread::sleep(Duration::from_micros(200));
+            }
         }
-        std::thread::sleep(Duration::from_millis(rng.u64(0..200)));
         agent.kill();
         shipping += usize::from(home.completed() < inputs.len() && !home.written().is_empty());
         let closed = home.names(&home.out).into_iter().filter(|name| name.ends_with(".log"));
