@@ -29,6 +29,11 @@ impl Collector for Page {
                 "Byte sequences that were not of inputCharset, replaced or left out.",
                 totals.decode_errors,
             ),
+            (
+                "grew_after_completion",
+                "Files that grew after they were completed; what is new of them is shipped for an hour.",
+                totals.grew_after_completion,
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -118,7 +118,12 @@ fn ship(
         let now = world.now();
         match channel.next(now) {
             Step::List { full } => match source.list(full) {
-                Ok(Some(entries)) => channel.listed(entries, now, world.now()),
+                Ok(Some(entries)) => {
+                    if full {
+                        channel.grew(source.completed(&channel.completed_lately()), world.now());
+                    }
+                    channel.listed(entries, now, world.now());
+                }
                 Ok(None) => channel.unchanged(now),
                 Err(e) => channel.unlisted(e, now),
             },

@@ -145,6 +145,7 @@ impl Status {
         if changed || now >= state.taken + SNAPSHOT_EVERY {
             let newest = channel.snapshot();
             log_asides(&state.snapshot, &newest);
+            log_grown(&state.snapshot, &newest);
             state.snapshot = newest;
             state.taken = now;
             state.remember(now);
@@ -205,6 +206,7 @@ impl Status {
                 set_aside: shot.set_aside,
                 long_lines: shot.totals.long_lines,
                 decode_errors: shot.totals.decode_errors,
+                grew_after_completion: shot.totals.grown,
                 commits: shot.totals.commits,
                 retries: state.retries,
             },
@@ -254,6 +256,17 @@ fn log_asides(before: &Snapshot, now: &Snapshot) {
             aside.reason,
             aside.note,
             aside.reason.advice()
+        );
+    }
+}
+
+/// What was written behind a file's completion is shipped, and its writer's doing is told.
+fn log_grown(before: &Snapshot, now: &Snapshot) {
+    if let Some(name) = now.grown.as_ref().filter(|_| now.totals.grown > before.totals.grown) {
+        tracing::warn!(
+            "GrewAfterCompletion: {name} was written to after it was completed ({} files so far); what is new is shipped. No later \
+             than an hour after completion, that is: raise settleTime above the pauses of the writer, or let it write NAME.tmp and rename it",
+            now.totals.grown
         );
     }
 }

@@ -150,6 +150,9 @@ pub struct Totals {
     /// Byte sequences that were not of `inputCharset`, and were replaced or left out.
     #[serde(default)]
     pub decode_errors: u64,
+    /// Files that grew after they were completed (a writer kept them open, and no lease could tell); what is new of them is shipped.
+    #[serde(default)]
+    pub grew_after_completion: u64,
     /// Transactions committed.
     pub commits: u64,
     /// Transactions given up and read again.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
@@ -164,6 +165,40 @@ fn a_file_renamed_while_it_is_half_read_keeps_its_place() {
     agent.drained(1, Duration::from_secs(120));
     assert_eq!(job.shown(), ["d.log.COMPLETED"]);
     exactly(&job, &[Written::new(b"d.log", Content::File(corpus.clone()))]);
+}
+
+#[test]
+fn what_a_descriptor_writes_behind_the_rename_ships_where_no_lease_could_tell() {
+    let Some(bed) = bed::shared() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return skipped("root is needed to give a file to somebody else");
+    }
+    let job = Job::new(bed, "behind", &Plan::default());
+    fs::set_permissions(&job.spool, fs::Permissions::from_mode(0o777)).unwrap();
+    let start = || super::bad_input::as_somebody(&job);
+    let Some(agent) = start() else { return };
+    // It is root's, so nobody else is granted a lease on it.
+    let mut writer = File::create(job.path(b"a.log")).unwrap();
+    writer.write_all(b"one\n").unwrap();
+    until("it is renamed under its writer", SOON, || (job.shown() == ["a.log.COMPLETED"]).then_some(()));
+    writer.write_all(b"two\nthr").unwrap();
+    // Within a full listing, which comes every 30 s.
+    let report = agent.reports("it is told", 2 * SOON, |r| r.totals.grew_after_completion == 1);
+    assert_eq!(report.totals.files, 1);
+    shipped(&agent, 3);
+    let warned = |(level, said): &(String, String)| {
+        level == "WARN"
+            && said.starts_with("GrewAfterCompletion: a.log.COMPLETED was written to after it was completed")
+    };
+    until("it is logged", SOON, || agent.log().iter().any(warned).then_some(()));
+    agent.kill();
+    // While nobody looks; the next agent knows the file by its inode.
+    writer.write_all(b"ee\n").unwrap();
+    drop(writer);
+    let Some(agent) = start() else { return };
+    agent.reports("it is told again", 2 * SOON, |r| r.totals.grew_after_completion == 1 && r.totals.records == 1);
+    assert_eq!(job.shown(), ["a.log.COMPLETED"]);
+    assert_eq!(job.lines(), ["one", "two", "thr", "ee"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The spool directory of one agent, on the simulated disk: call by call what `source::spooldir` does, with the outside
 //! world acting between the calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use spoolway::agent::channel::file::{Entry, Obstacle, Reason};
@@ -129,6 +129,12 @@ impl Spool {
         };
         step(&self.sim, "rename");
         let sim = &mut *self.sim.borrow_mut();
+        if wanted.name.0.ends_with(SUFFIX.as_bytes()) {
+            sim.hit("completed again under its completed name");
+            super::check::completed(sim, key, &checked);
+            sim.disk.objects[key].completed = Some(checked);
+            return Completed::Kept;
+        }
         sim.rename(wanted, key, checked)
     }
 }
@@ -250,6 +256,15 @@ impl Source for Spool {
         sim.say(|| format!("listed {}", entries.iter().map(shown).collect::<Vec<_>>().join(" ")));
         self.listed = Some(changed);
         Ok(Some(entries))
+    }
+
+    fn completed(&mut self, wanted: &HashSet<Inode>) -> Vec<Entry> {
+        step(&self.sim, "list the completed");
+        let sim = &*self.sim.borrow();
+        let named = sim.disk.names.iter().filter(|(name, _)| name.ends_with(SUFFIX));
+        let there = named.map(|(name, key)| (Name::new(name.as_bytes()), sim.disk.stat(*key)));
+        let wanted = there.filter(|(_, stat)| wanted.contains(&stat.inode));
+        wanted.map(|(name, stat)| Entry { name, stat, obstacle: None }).collect()
     }
 
     fn read(&mut self, read: &Read, data: &mut Vec<u8>) -> Result<Chunk, FileError> {

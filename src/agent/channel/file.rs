@@ -149,6 +149,8 @@ pub struct File {
     pub listing: u64,
     /// That listing had it under a second name, a hard link.
     pub linked: bool,
+    /// It has its completed name, and grew: what is new ships; no listing of candidates shows it.
+    pub grown: bool,
     /// What has been begun of it.
     pub begun: Option<Box<Begun>>,
     /// What the kernel or Kafka said when it was set aside.
@@ -191,6 +193,7 @@ impl File {
             phase: Phase::Waiting,
             listing,
             linked: false,
+            grown: false,
             begun: None,
             note: None,
         }

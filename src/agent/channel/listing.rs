@@ -1,10 +1,10 @@
 //! From what the directory holds to what is to be done with each file. Pure; a part of [`Channel`].
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::file::{Begun, Entry, File, Obstacle, Phase, Reason};
+use super::file::{Begun, Entry, File, Obstacle, Phase, Reason, born_like};
 use super::progress::Progress;
 use super::{Channel, FULL_LISTING, Inode};
 use crate::agent::source::SourceError;
@@ -47,6 +47,37 @@ impl Channel {
         self.forget(now);
     }
 
+    /// Files that were completed lately, or progress of completed ones that no name is known of: they may grow all the same, where
+    /// no lease could keep a writer out.
+    pub fn completed_lately(&self) -> HashSet<Inode> {
+        if self.settings.track || self.settings.once {
+            return HashSet::new();
+        }
+        let may_grow = |file: &File| match file.phase {
+            Phase::Completed { .. } => true,
+            Phase::Absent { .. } => file.begun.as_ref().is_some_and(|begun| begun.progress.finished),
+            _ => false,
+        };
+        self.files.iter().filter(|(_, file)| may_grow(file)).map(|(inode, _)| *inode).collect()
+    }
+
+    /// What there is of those under a completed name: what is new in them ships.
+    pub fn grew(&mut self, entries: Vec<Entry>, now: Duration) {
+        for Entry { name, stat, .. } in entries {
+            let Some(file) = self.files.get_mut(&stat.inode) else { continue };
+            let Some(begun) = &file.begun else { continue };
+            if stat.size <= begun.progress.position || !born_like(&begun.progress, stat.birth) || file.grown {
+                continue;
+            }
+            self.totals.grown += 1;
+            self.grown = Some(name.clone());
+            file.name = name;
+            file.update(stat, now);
+            file.grown = true;
+            self.enter(stat.inode, now);
+        }
+    }
+
     fn see(&mut self, entry: Entry, now: Duration) {
         let inode = entry.stat.inode;
         let obstacle = entry.obstacle.clone();
@@ -62,7 +93,7 @@ impl Channel {
             return;
         }
         file.listing = self.listing;
-        file.linked = false;
+        (file.linked, file.grown) = (false, false);
         file.name = entry.name;
         let changed = file.update(entry.stat, now);
         if let Some(Obstacle { reason, note }) = obstacle {
@@ -119,7 +150,7 @@ impl Channel {
     fn forget(&mut self, now: Duration) {
         let (listing, track, tombstones) = (self.listing, self.settings.track, &mut self.tombstones);
         self.files.retain(|_, file| {
-            if file.listing == listing {
+            if file.listing == listing || file.grown {
                 return true;
             }
             let kept = match file.phase {

@@ -29,6 +29,7 @@ pub use reading::{Chunk, Read, Records, Writer};
 use batch::Batch;
 use digest::FileId;
 use file::{File, Phase, Reason};
+use name::Name;
 use partitioner::Deal;
 use progress::Progress;
 use snapshot::Totals;
@@ -125,6 +126,8 @@ pub struct Channel {
     targets: Option<HashMap<Inode, u64>>,
     /// Files with a record that Kafka refused, and when they are tried again.
     barred: HashMap<Inode, (String, Duration)>,
+    /// The last completed file that grew.
+    grown: Option<Name>,
     /// Commit before anything else is read (a file began a new generation).
     commit_now: bool,
     stopping: bool,
@@ -156,6 +159,7 @@ impl Channel {
             lost: None,
             targets: None,
             barred: HashMap::new(),
+            grown: None,
             commit_now: false,
             stopping: false,
             totals: Totals::default(),
@@ -177,7 +181,7 @@ impl Channel {
         self.deal.count(partitions);
         self.abandon();
         for file in self.files.values_mut() {
-            file.begun = None;
+            (file.begun, file.grown) = (None, false);
             file.phase = Phase::Absent { since: now };
         }
         for progress in committed {
@@ -278,6 +282,7 @@ impl Channel {
     fn set(&mut self, inode: Inode, phase: Phase) {
         let Some(file) = self.files.get_mut(&inode) else { return };
         file.phase = phase;
+        file.grown &= !matches!(phase, Phase::Completed { .. });
         match phase {
             Phase::Waiting => {
                 self.waiting.push(inode);
@@ -305,8 +310,11 @@ impl Channel {
 
     /// A file is not where its name was: it was renamed, replaced or removed.
     pub fn vanished(&mut self, inode: Inode, now: Duration) {
-        match self.files.get(&inode) {
-            Some(file) if file.begun.is_some() => self.set(inode, Phase::Absent { since: now }),
+        match self.files.get_mut(&inode) {
+            Some(file) if file.begun.is_some() => {
+                file.grown = false;
+                self.set(inode, Phase::Absent { since: now });
+            }
             _ => {
                 self.files.remove(&inode);
             }

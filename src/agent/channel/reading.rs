@@ -294,6 +294,9 @@ impl Channel {
             self.commit_now = true;
             return self.set(inode, Phase::Waiting);
         }
+        if file.grown {
+            return self.set(inode, Phase::Completed { since: now }); // not more of it, but other content
+        }
         let old = &begun.progress;
         if !born_like(old, file.stat.birth) {
             // Another file, with the inode of one that is gone.

@@ -24,6 +24,8 @@ pub struct Totals {
     pub long_lines: u64,
     /// Sequences of bytes that were not of `inputCharset`, and were replaced or left out.
     pub decode_errors: u64,
+    /// Files that grew after they were completed; what is new of them ships.
+    pub grown: u64,
     /// Time of the last commit.
     pub last_commit: Option<Duration>,
     /// When the first chunk was read.
@@ -64,6 +66,8 @@ pub struct Snapshot {
     pub asides: Vec<Aside>,
     /// `once`: files shipped to their last newline, since they grew.
     pub growing: Vec<Name>,
+    /// The last file that grew after it was completed.
+    pub grown: Option<Name>,
     /// The byte limit of a transaction in force.
     pub transaction_limit: u64,
 }
@@ -71,8 +75,12 @@ pub struct Snapshot {
 impl Channel {
     /// The state at this moment; looks at every file.
     pub fn snapshot(&self) -> Snapshot {
-        let mut shot =
-            Snapshot { totals: self.totals, transaction_limit: self.batch.limit(), ..Default::default() };
+        let mut shot = Snapshot {
+            totals: self.totals,
+            grown: self.grown.clone(),
+            transaction_limit: self.batch.limit(),
+            ..Default::default()
+        };
         for file in self.files.values() {
             let uncommitted = file.begun.as_ref().and_then(|b| b.slot.map(|slot| b.progress.position - slot.from));
             let bytes = file.remaining() + uncommitted.unwrap_or(0);

@@ -8,6 +8,7 @@ pub mod spooldir;
 mod watch;
 mod way;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 pub use way::is_beneath;
@@ -60,6 +61,9 @@ pub trait Source {
     /// # Errors
     /// The directory is gone or cannot be read: open it again.
     fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError>;
+
+    /// Those of these files that are there under a completed name; what cannot be looked at is left out.
+    fn completed(&mut self, wanted: &HashSet<Inode>) -> Vec<Entry>;
 
     /// Reads a chunk into `data`, over whatever it held. The file stays open until [`Source::close`].
     ///

@@ -7,7 +7,7 @@
 mod completing;
 mod unusable;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -270,6 +270,15 @@ impl Source for SpoolDir {
         // As they were before it: what changes meanwhile, and a directory that is new, is a change.
         self.listed = Some(here);
         Ok(Some(entries))
+    }
+
+    fn completed(&mut self, wanted: &HashSet<Inode>) -> Vec<Entry> {
+        if wanted.is_empty() {
+            return vec![];
+        }
+        let top = self.dir.iter().map(|dir| (&b""[..], dir));
+        let all = top.chain(self.branches.all());
+        all.flat_map(|(path, dir)| self.completed_in(dir, path, wanted).unwrap_or_default()).collect()
     }
 
     fn read(&mut self, read: &Read, data: &mut Vec<u8>) -> Result<Chunk, FileError> {

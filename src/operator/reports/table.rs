@@ -141,6 +141,7 @@ fn sum(before: &Totals, now: &Totals) -> Totals {
         set_aside: now.set_aside,
         long_lines: before.long_lines + now.long_lines,
         decode_errors: before.decode_errors + now.decode_errors,
+        grew_after_completion: before.grew_after_completion + now.grew_after_completion,
         commits: before.commits + now.commits,
         retries: before.retries + now.retries,
     }

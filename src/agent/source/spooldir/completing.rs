@@ -2,16 +2,20 @@
 //!
 //! Invariant: nothing is overwritten, and no file is touched that another one has taken the name or the inode of.
 
-use rustix::fs::{AtFlags, RenameFlags};
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Dir, RenameFlags};
 use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::branches::{join, split};
-use super::super::bytes::mark_at;
+use super::super::bytes::{mark_at, stat_of};
 use super::super::{FileError, lease};
 use super::SpoolDir;
+use crate::agent::channel::file::Entry;
 use crate::agent::channel::name::Name;
-use crate::agent::channel::{Completed, Completion, Writer};
+use crate::agent::channel::{Completed, Completion, Inode, Writer};
 use crate::pipeline;
 
 /// Longest name a directory entry may have.
@@ -45,10 +49,35 @@ impl SpoolDir {
             }
         }
         match self.settings.completion {
+            // It had its new name already, and grew.
+            pipeline::Completion::Rename if wanted.name.0.ends_with(self.settings.suffix.as_bytes()) => {
+                Completed::Kept
+            }
             pipeline::Completion::Rename => self.rename(&wanted.name),
             pipeline::Completion::Delete => self.delete(&wanted.name),
             pipeline::Completion::Track => Completed::Kept,
         }
+    }
+
+    /// Those of these files that have a completed name in this directory, told by the inode in its entries.
+    pub(super) fn completed_in(
+        &self,
+        dir: &OwnedFd,
+        path: &[u8],
+        wanted: &HashSet<Inode>,
+    ) -> Result<Vec<Entry>, Errno> {
+        let mut entries = vec![];
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if wanted.contains(&entry.ino())
+                && name.ends_with(self.settings.suffix.as_bytes())
+                && let Ok((stat, true)) = stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            {
+                entries.push(Entry { name: Name(join(path, name)), stat, obstacle: None });
+            }
+        }
+        Ok(entries)
     }
 
     fn delete(&self, name: &Name) -> Completed {
