@@ -55,6 +55,22 @@ impl Digest {
         self.0 = xxh3_128(scratch).to_be_bytes();
     }
 
+    /// Chains the line at `from..to` of `data`. Where a line is before it and a line end behind, it is hashed where it stands: the bytes
+    /// before it make room for the digest and are put back.
+    pub fn chain_in(&mut self, data: &mut [u8], from: usize, to: usize, scratch: &mut Vec<u8>) {
+        const ROOM: usize = size_of::<Digest>();
+        match from.checked_sub(ROOM) {
+            Some(room) if data.get(to) == Some(&b'\n') => {
+                scratch.clear();
+                scratch.extend_from_slice(&data[room..from]);
+                data[room..from].copy_from_slice(&self.0);
+                self.0 = xxh3_128(&data[room..=to]).to_be_bytes();
+                data[room..from].copy_from_slice(scratch);
+            }
+            _ => self.chain(&data[from..to], scratch),
+        }
+    }
+
     fn from_text(text: &str) -> Option<Self> {
         from_hex(text)?.try_into().ok().map(Digest)
     }
@@ -123,5 +139,20 @@ mod tests {
         assert_eq!(whole, resumed);
         // Golden, computed by another implementation of XXH3: every release and `verify` must agree.
         assert_eq!(whole.to_string(), "76ced0edb33c614602c26a269189602a");
+    }
+
+    #[test]
+    fn a_line_is_hashed_where_it_stands_as_it_is_elsewhere_and_nothing_is_changed() {
+        let text = b"first\na line long enough to make room\r\n\nthe next\nand one more\nthe last";
+        let (mut data, mut scratch) = (text.to_vec(), vec![]);
+        let (mut within, mut apart) = (Digest::default(), Digest::default());
+        let mut from = 0;
+        for line in text.split(|b| *b == b'\n') {
+            let value = line.strip_suffix(b"\r").unwrap_or(line);
+            within.chain_in(&mut data, from, from + value.len(), &mut scratch);
+            apart.chain(value, &mut scratch);
+            assert_eq!((within, &data[..]), (apart, &text[..]), "at {from}");
+            from += line.len() + 1;
+        }
     }
 }

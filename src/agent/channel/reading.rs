@@ -149,7 +149,7 @@ impl Channel {
         let settled = read.seal && now >= file.changed + settle;
         let sealed = settled && chunk.end && matches!(chunk.writer, Writer::None | Writer::Unknown);
         let enough = splitter::Enough { lines: MAX_LINES, bytes: room(&self.batch) };
-        let cut = cut(
+        let mut cut = cut(
             &mut file.begun.as_deref_mut()?.progress,
             &data[read.back..],
             &self.settings.rules,
@@ -159,7 +159,7 @@ impl Channel {
         );
         self.totals.long_lines += cut.split.long_lines;
         self.totals.decode_errors += cut.decode_errors;
-        let mut records = self.advance(read, chunk, data, &cut, lines, now);
+        let mut records = self.advance(read, chunk, data, &mut cut, lines, now);
         match cut.undecodable {
             Some(why) => self.set_aside(read.inode, Reason::CannotDecode, &why, now),
             None => self.place(read.inode, chunk, sealed, cut.split.more, now),
@@ -205,8 +205,8 @@ impl Channel {
         &mut self,
         read: &Read,
         chunk: &Chunk,
-        data: &[u8],
-        cut: &Cut,
+        data: &mut [u8],
+        cut: &mut Cut,
         lines: &[Line],
         now: Duration,
     ) -> Option<Records> {
@@ -235,9 +235,13 @@ impl Channel {
         progress.finished = false;
         progress.altered.long_lines += split.long_lines;
         progress.altered.decode_errors += cut.decode_errors;
-        let values = cut.decoded.as_deref().unwrap_or(&data[read.back..]);
+        let (values, back) = match &mut cut.decoded {
+            Some(decoded) => (&mut decoded[..], 0),
+            None => (data, read.back),
+        };
         for line in lines {
-            progress.digest.chain(line.of(values), &mut self.scratch);
+            let from = back + line.start as usize;
+            progress.digest.chain_in(values, from, from + line.len as usize, &mut self.scratch);
             progress.bytes += u64::from(line.len);
         }
         progress.lines += lines.len() as u64;
