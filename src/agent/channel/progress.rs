@@ -24,6 +24,20 @@ pub struct Run {
     pub count: u64,
 }
 
+impl Run {
+    /// Takes `next` in where it goes on with this one; false where it does not.
+    pub fn join(&mut self, next: Run) -> bool {
+        let goes_on = match (self.first, next.first) {
+            (Some(first), Some(at)) => first + self.count as i64 == at,
+            (None, None) => true,
+            _ => false,
+        };
+        let joins = goes_on && self.partition == next.partition;
+        self.count += if joins { next.count } else { 0 };
+        joins
+    }
+}
+
 /// First and last offset of a whole file on one partition; other records may lie between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {

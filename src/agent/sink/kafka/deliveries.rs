@@ -31,22 +31,16 @@ impl Failed {
 }
 
 impl Deliveries {
-    /// A record is with the brokers at `offset`; `slot` is `None` for records of our own.
-    pub fn delivered(&mut self, slot: Option<u32>, partition: i32, offset: i64) {
-        let Some(slot) = slot.map(|slot| slot as usize) else { return };
+    /// Records of this slot are with the brokers.
+    pub fn delivered(&mut self, slot: u32, run: Run) {
+        let slot = slot as usize;
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, Vec::new);
         }
         let runs = &mut self.slots[slot];
-        // A batch that the broker knew already counts as delivered, but its offset is not told (it is negative then).
-        let offset = (offset >= 0).then_some(offset);
-        let last = runs.iter_mut().rev().find(|run| run.partition == partition);
-        match (last, offset) {
-            (Some(run), Some(at)) if run.first.is_some_and(|first| first + run.count as i64 == at) => {
-                run.count += 1
-            }
-            (Some(Run { first: None, count, .. }), None) => *count += 1,
-            _ => runs.push(Run { partition, first: offset, count: 1 }),
+        let last = runs.iter_mut().rev().find(|last| last.partition == run.partition);
+        if !last.is_some_and(|last| last.join(run)) {
+            runs.push(run);
         }
     }
 
@@ -79,14 +73,15 @@ mod tests {
     #[test]
     fn runs_are_joined_in_file_order_and_unknown_offsets_stay_unknown() {
         let mut deliveries = Deliveries::default();
-        for offset in [5, 6, 9, -1001, -1001, 12] {
-            deliveries.delivered(Some(1), 0, offset);
-        }
-        deliveries.delivered(None, 0, 7);
         let run = |first, count| Run { partition: 0, first, count };
+        for (first, count) in
+            [(Some(5), 1), (Some(6), 1), (Some(9), 1), (None, 1), (None, 1), (Some(12), 3), (Some(15), 1)]
+        {
+            deliveries.delivered(1, run(first, count));
+        }
         assert_eq!(
             deliveries.take(),
-            [vec![], vec![run(Some(5), 2), run(Some(9), 1), run(None, 2), run(Some(12), 1)]]
+            [vec![], vec![run(Some(5), 2), run(Some(9), 1), run(None, 2), run(Some(12), 4)]]
         );
     }
 

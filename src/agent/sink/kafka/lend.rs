@@ -10,7 +10,6 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use super::failure::code_of;
 use super::heard::Heard;
 use crate::agent::channel::Records;
 use crate::agent::channel::headers::Labels;
+use crate::agent::channel::progress::Run;
 use crate::agent::channel::splitter::Line;
 
 /// Waits for room in the queue in steps of this: shorter ones cost more CPU and gain nothing.
@@ -42,8 +42,11 @@ const WORTH_KEEPING: usize = 256 << 10;
 /// A chunk that librdkafka reads from.
 struct Lent {
     /// Lines that librdkafka has and has not reported.
-    lines_left: AtomicUsize,
+    lines_left: usize,
     slot: u32,
+    /// All of it goes to one partition: what is reported of it comes together, and is handed on with its last line.
+    together: bool,
+    told: Option<Run>,
     bytes: Vec<u8>,
 }
 
@@ -75,17 +78,40 @@ impl Context {
         }
     }
 
-    /// `count` lines are done with; the chunk goes with its last one.
-    fn give_back(&self, lent: *mut Lent, count: usize) {
-        // SAFETY: `lent` is null or alive, see the module; whoever takes the count to zero is the last user.
-        unsafe {
-            if let Some(chunk) = lent.as_ref()
-                && count > 0
-                && chunk.lines_left.fetch_sub(count, Ordering::AcqRel) == count
-            {
-                self.keep(Box::from_raw(lent).bytes);
-            }
+    /// A line of the chunk has its offset.
+    ///
+    /// # Safety
+    /// `lent` is alive, and this is the thread that polls.
+    unsafe fn delivered(&self, lent: *mut Lent, run: Run) {
+        // SAFETY: see above; no reference to the whole chunk is made, for its bytes are being read.
+        let (slot, together, told) = unsafe { ((*lent).slot, (*lent).together, &mut (*lent).told) };
+        if !together {
+            return self.deliveries().delivered(slot, run);
         }
+        if !told.as_mut().is_some_and(|told| told.join(run))
+            && let Some(before) = told.replace(run)
+        {
+            self.deliveries().delivered(slot, before);
+        }
+    }
+
+    /// `count` lines are done with; the chunk goes with its last one.
+    ///
+    /// # Safety
+    /// `lent` is alive (at least `count` of its lines are not reported), and this is the thread that polls.
+    unsafe fn give_back(&self, lent: *mut Lent, count: usize) {
+        // SAFETY: see above; whoever takes the count to zero is the last user.
+        let lent = unsafe {
+            (*lent).lines_left -= count;
+            if (*lent).lines_left > 0 {
+                return;
+            }
+            Box::from_raw(lent)
+        };
+        if let Some(told) = lent.told {
+            self.deliveries().delivered(lent.slot, told);
+        }
+        self.keep(lent.bytes);
     }
 }
 
@@ -105,18 +131,26 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, lent: usize) {
         let lent = lent as *mut Lent;
-        // SAFETY: `Lender` passes 0 or a chunk that lives until its last report, which this is at the latest.
-        let slot = unsafe { lent.as_ref() }.map(|lent| lent.slot);
-        let mut deliveries = self.deliveries();
+        let ours = lent.is_null();
         match result {
-            Ok(message) => deliveries.delivered(slot, message.partition(), message.offset()),
+            Ok(_) if ours => {}
+            Ok(message) => {
+                // A batch that the broker knew already counts as delivered, but its offset is not told (it is negative then).
+                let first = Some(message.offset()).filter(|offset| *offset >= 0);
+                // SAFETY: `Lender` passes 0 or a chunk that lives until its last report, which this is at the latest.
+                unsafe { self.delivered(lent, Run { partition: message.partition(), first, count: 1 }) };
+            }
             Err((error, message)) => {
                 let (code, bytes) = (code_of(error).unwrap_or(Code::Fail), message.payload_len() as u64);
-                deliveries.failed(Failed { slot, code, bytes });
+                // SAFETY: the same.
+                let slot = (!ours).then(|| unsafe { (*lent).slot });
+                self.deliveries().failed(Failed { slot, code, bytes });
             }
         }
-        drop(deliveries);
-        self.give_back(lent, 1);
+        if !ours {
+            // SAFETY: the same.
+            unsafe { self.give_back(lent, 1) };
+        }
     }
 }
 
@@ -164,8 +198,8 @@ impl Lender {
     /// Some lines were refused; those before them may be on their way.
     pub fn send(&mut self, to: &Records, bytes: Vec<u8>, lines: &[Line]) -> Result<(), Code> {
         let topic = self.topic(&to.topic)?;
-        let lent =
-            Box::into_raw(Box::new(Lent { lines_left: AtomicUsize::new(lines.len()), slot: to.slot, bytes }));
+        let chunk = Lent { lines_left: lines.len(), slot: to.slot, together: to.spread <= 1, told: None, bytes };
+        let lent = Box::into_raw(Box::new(chunk));
         // SAFETY: just made, alive until the last of its lines is given back, which none is yet.
         let body = unsafe { &(&(*lent).bytes)[to.back..] };
         if let Some(labels) = &to.headers {
@@ -182,7 +216,8 @@ impl Lender {
             let sent = self.send_batch(topic, partition, &mut unsent);
             self.batch.0.clear();
             if sent.is_err() {
-                self.producer.context().give_back(lent, unsent);
+                // SAFETY: these lines were refused, and nobody reports them.
+                unsafe { self.producer.context().give_back(lent, unsent) };
                 return sent;
             }
         }
@@ -244,7 +279,8 @@ impl Lender {
                         record = back
                     }
                     Err((error, _)) => {
-                        self.producer.context().give_back(lent, lines.len() - turn);
+                        // SAFETY: these lines were never taken, and nobody reports them.
+                        unsafe { self.producer.context().give_back(lent, lines.len() - turn) };
                         return Err(code_of(&error).unwrap_or(Code::Fail));
                     }
                 }
