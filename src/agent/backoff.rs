@@ -20,6 +20,8 @@ impl Backoff {
             // A look at the directory or its lock costs nothing, and taking over should be quick.
             Trouble::Source(_) => return Duration::from_secs(1),
             Trouble::Sink(e) => match e.failure {
+                // Each is a tenth of the last: soon found, or one record is too large.
+                Failure::Smaller => return Duration::from_secs(1),
                 Failure::Retry | Failure::TimedOut | Failure::TooLarge { .. } => (1, 60),
                 Failure::RetrySlowly | Failure::Ends => (5, 60),
                 Failure::Fenced => (60, 3600),
@@ -47,6 +49,7 @@ mod tests {
             (0..9).map(|_| backoff.next(&trouble(failure)).as_secs()).collect::<Vec<_>>()
         };
         assert_eq!(waits(Failure::Retry), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(waits(Failure::Smaller), [1; 9]);
         assert_eq!(waits(Failure::Fenced), [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]);
     }
 }

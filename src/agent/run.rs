@@ -173,7 +173,7 @@ fn react(
         Trouble::Sink(e) => {
             world.retried();
             match e.failure {
-                Failure::Retry | Failure::RetrySlowly | Failure::Ends => {}
+                Failure::Retry | Failure::RetrySlowly | Failure::Smaller | Failure::Ends => {}
                 Failure::TimedOut => channel.timed_out(),
                 Failure::Fenced => source.release(),
                 Failure::TooLarge { slot } => channel.too_large(slot, &e.message, world.now()),

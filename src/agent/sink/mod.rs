@@ -24,6 +24,8 @@ pub enum Failure {
     Retry,
     /// The same, and smaller transactions from now on.
     TimedOut,
+    /// The same at once, since the sink sends smaller batches from now on.
+    Smaller,
     /// The same, but a person must act first: no hurry.
     RetrySlowly,
     /// A successor exists: let go of the directory and try again much later.

@@ -270,7 +270,7 @@ impl Sender {
             }
             self.smaller.store(bytes.max(self.batch / 10).max(1), Ordering::Relaxed);
             let message = format!("topic {topic} takes no batch of {} bytes; smaller ones are tried", self.batch);
-            return SinkError { failure: Failure::Retry, reason: FlowReason::TransactionFailed, message };
+            return SinkError { failure: Failure::Smaller, reason: FlowReason::TransactionFailed, message };
         }
         let heard = self.context.heard.last();
         judge_code(code, &code.to_string(), Doing::Sending(&self.topic), &self.names, heard.as_ref())
