@@ -83,7 +83,8 @@ pub fn completed(sim: &mut Sim, key: Key, content: &[u8]) {
     }
     let size = content.len() as u64;
     if !last.values().any(|p| p.inode == inode && p.position == size && p.finished) {
-        sim.broke(format!("object {key} is renamed at {size} bytes, committed: {last:?}"));
+        let committed: Vec<_> = last.values().map(|p| (p.inode, p.position, p.finished)).collect();
+        sim.broke(format!("object {key} (#{inode}) is completed at {size} bytes, committed: {committed:?}"));
     }
 }
 
@@ -210,21 +211,29 @@ fn follow(
     }
     chain.end = value.position;
     let segments: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Segment).collect();
-    ensure(segments.len() == usize::from(value.position > from), || format!("{} segments", segments.len()))?;
+    ensure(segments.len() == usize::from(value.position > from), || {
+        format!("{} segments from {from} to {}", segments.len(), value.position)
+    })?;
     for s in segments {
-        ensure((s.from, s.to) == (from, value.position), || format!("segment {s:?} does not go on at {from}"))?;
-        ensure(s.lines == records.len() as u64, || format!("{s:?} for {} records", records.len()))?;
+        ensure((s.from, s.to) == (from, value.position), || format!("a segment does not go on at {from}: {s:?}"))?;
+        ensure(s.lines == records.len() as u64, || {
+            format!("a segment of {} lines for {} records: {s:?}", s.lines, records.len())
+        })?;
         let claimed: Vec<Option<i64>> =
             s.runs.iter().flat_map(|r| (0..r.count as i64).map(|n| r.first.map(|first| first + n))).collect();
         let told = claimed.len() == records.len()
             && claimed.iter().zip(&records).all(|(c, (_, at, _))| c.is_none_or(|c| c == *at));
-        ensure(told, || format!("{:?} for offsets {:?}", s.runs, records.iter().map(|r| r.1).collect::<Vec<_>>()))?;
+        ensure(told, || {
+            format!("a segment's {:?} for offsets {:?}", s.runs, records.iter().map(|r| r.1).collect::<Vec<_>>())
+        })?;
         chain.first =
             if chain.records.len() == records.len() { claimed.first().copied().flatten() } else { chain.first };
         chain.last = claimed.last().copied().unwrap_or(chain.last);
     }
     let sums = (chain.records.len() as u64, chain.bytes, chain.digest);
-    ensure(sums == (value.lines, value.bytes, value.digest), || format!("progress {value:?}, found {sums:?}"))?;
+    ensure(sums == (value.lines, value.bytes, value.digest), || {
+        format!("progress is not what the log holds, {sums:?}: {value:?}")
+    })?;
     let receipts: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Receipt).collect();
     ensure(receipts.len() == usize::from(value.finished), || format!("{} receipts, {value:?}", receipts.len()))?;
     for r in receipts {

@@ -122,7 +122,7 @@ pub fn live(shared: &Shared, life: Life, once: bool) {
         let mut source = Spool::new(shared, agent);
         let mut channel = Channel::new(settings, seed);
         let ended = loop {
-            let mut sink = KafkaSink::new(names(), Brokers(shared.clone()));
+            let mut sink = KafkaSink::new(names(), Brokers::new(shared, names().transactional_id));
             let ended = run(&mut source, &mut sink, &mut channel, &mut World(shared.clone()), once);
             match shared.borrow_mut().changed() {
                 Some(settings) => channel.set_all(Settings { once, ..settings }),

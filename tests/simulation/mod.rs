@@ -9,11 +9,13 @@ mod client;
 mod disk;
 mod fault;
 mod life;
+mod mutation;
 mod outside;
 mod sim;
 mod spool;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use spoolway::pipeline::{ConsumeOrder, OnLongLine};
 use broker::{Broker, CHECKPOINTS, TOPIC};
 use disk::Disk;
 use fault::Hits;
+use mutation::{BUGS, Bug};
 use sim::{Life, Shared, Sim};
 
 /// Seeds of a normal test run.
@@ -54,7 +57,7 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
     }
 }
 
-fn world(seed: u64, records: bool) -> Shared {
+fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
     let mut rng = fastrand::Rng::with_seed(seed);
     let settings = settings(&mut rng);
     let mut broker = Broker::new(if rng.u8(0..6) == 0 { 36 } else { usize::MAX });
@@ -64,7 +67,8 @@ fn world(seed: u64, records: bool) -> Shared {
             broker.foreign(CHECKPOINTS, partition, format!("{neighbour}/00000000000000ff").as_bytes(), b"{}");
         }
     }
-    let disk = Disk { births: rng.u8(0..3) > 0, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
+    let births = rng.u8(0..3) > 0 && bug != Some(Bug::IdentityUnchecked);
+    let disk = Disk { births, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
     let faults = [0, 3, 15, 40][rng.usize(0..4)];
     let (actions, lock_works) = (rng.u32(3..60), rng.u8(0..3) > 0);
     Rc::new(RefCell::new(Sim {
@@ -85,6 +89,9 @@ fn world(seed: u64, records: bool) -> Shared {
         lock_works,
         settings,
         broken: vec![],
+        bug,
+        dropped: None,
+        believed: HashMap::new(),
     }))
 }
 
@@ -111,8 +118,8 @@ fn schedule(shared: &Shared) {
 }
 
 /// Runs one seed; what is broken, and its world.
-fn run_seed(seed: u64, records: bool) -> (Vec<String>, Shared) {
-    let shared = world(seed, records);
+fn run_seed(seed: u64, bug: Option<Bug>, records: bool) -> (Vec<String>, Shared) {
+    let shared = world(seed, bug, records);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         schedule(&shared);
         let sim = &mut *shared.borrow_mut();
@@ -136,7 +143,11 @@ fn from_env(name: &str) -> Option<u64> {
 #[test]
 fn simulation() {
     if let Some(seed) = from_env("SEED") {
-        let (broken, shared) = run_seed(seed, true);
+        let bug = std::env::var("BUG").ok().map(|name| {
+            let named = BUGS.iter().find(|(bug, _)| format!("{bug:?}") == name);
+            named.unwrap_or_else(|| panic!("BUG={name} is none of {BUGS:?}")).0
+        });
+        let (broken, shared) = run_seed(seed, bug, true);
         println!("{}", shared.borrow().schedule.join("\n"));
         assert!(broken.is_empty(), "seed {seed}: {}", broken.join("\n"));
         return;
@@ -145,7 +156,7 @@ fn simulation() {
         (from_env("SPOOLWAY_FIRST_SEED").unwrap_or(0), from_env("SPOOLWAY_SEEDS").unwrap_or(SEEDS));
     let (mut hits, mut failed) = (Hits::default(), vec![]);
     for seed in first..first + seeds {
-        let (broken, shared) = run_seed(seed, false);
+        let (broken, shared) = run_seed(seed, None, false);
         hits.add(&shared.borrow().hits);
         if !broken.is_empty() {
             failed.push((seed, broken));
@@ -157,7 +168,7 @@ fn simulation() {
         println!("seed {seed}: {}", broken.join("; "));
     }
     if let Some((seed, broken)) = failed.first() {
-        let (_, shared) = run_seed(*seed, true);
+        let (_, shared) = run_seed(*seed, None, true);
         println!("{}", shared.borrow().schedule.join("\n"));
         panic!("{} of {seeds} seeds fail; SEED={seed} replays the first: {}", failed.len(), broken.join("; "));
     }

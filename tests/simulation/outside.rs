@@ -1,5 +1,6 @@
 //! What others do in the directory while the agents run: write, cut, rewrite, rename, remove, take away and bring back.
 
+use super::broker::{NEIGHBOUR, State};
 use super::disk::{Key, SUFFIX};
 use super::sim::Sim;
 
@@ -310,7 +311,7 @@ impl Sim {
         (self.faults, self.actions, self.disk.gone) = (0, 0, false);
         self.broker.largest = usize::MAX;
         self.broker.away_until = self.now;
-        self.broker.neighbour_until = self.now;
+        self.broker.end(NEIGHBOUR, State::Aborted);
         self.drain_since = Some(self.now);
         let time = self.time();
         for key in 0..self.disk.objects.len() {

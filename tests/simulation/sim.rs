@@ -2,13 +2,15 @@
 //! generator, so a seed is a schedule.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::broker::Broker;
+use super::broker::{Broker, Identity};
 use super::disk::Disk;
 use super::fault::{Hits, killed};
+use super::mutation::Bug;
 
 /// More pieces of I/O than this, with nothing going wrong any more, are an endless loop.
 const DRAIN_STEPS: u32 = 60_000;
@@ -66,9 +68,20 @@ pub struct Sim {
     pub drain_steps: u32,
     /// What is promised and was found broken, at the moment it happened.
     pub broken: Vec<String>,
+    /// A mistake that the agents of this world make.
+    pub bug: Option<Bug>,
+    /// Who dropped which producer last, and could take it again.
+    pub dropped: Option<(u32, Identity)>,
+    /// What agents without an identity check believe to have read: by inode, a byte and where.
+    pub believed: HashMap<u64, BTreeMap<u64, u8>>,
 }
 
 impl Sim {
+    /// True where the agents make this mistake.
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
     /// True in `per_thousand` of the cases.
     pub fn chance(&mut self, per_thousand: u32) -> bool {
         self.rng.u32(0..1000) < per_thousand
