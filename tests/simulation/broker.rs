@@ -224,7 +224,7 @@ impl Sim {
         }
     }
 
-    fn fails_seldom(&mut self) -> bool {
+    pub fn fails_seldom(&mut self) -> bool {
         self.fails(1) && self.chance(100)
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use spoolway::agent::channel::digest::Digest;
 use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Progress};
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::OnLongLine;
+use spoolway::pipeline::{Completion, OnLongLine};
 
 use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS, Record, State, TOPIC};
 use super::client::CHECKPOINT_PARTITIONS;
@@ -30,11 +30,11 @@ struct Chain {
     offset: i64,
 }
 
-/// Our own records of the checkpoint topic: (transaction, file id, progress or tombstone), in order.
-fn progress(sim: &Sim) -> Vec<(usize, String, Option<Progress>)> {
+/// Our own records of the checkpoint topic that are committed: (transaction, file id, progress or tombstone), in order.
+fn progress(sim: &Sim, wanted: impl Fn(usize) -> bool) -> Vec<(usize, String, Option<Progress>)> {
     let all = (0..CHECKPOINT_PARTITIONS as i32).flat_map(|partition| {
         let log = sim.broker.logs.get(&(CHECKPOINTS.to_owned(), partition)).into_iter().flatten();
-        log.filter(|r| !r.marker && sim.broker.states[r.transaction] == State::Committed)
+        log.filter(|r| !r.marker && wanted(r.transaction) && sim.broker.states[r.transaction] == State::Committed)
     });
     let ours = all.filter_map(|r: &Record| {
         let file = std::str::from_utf8(&r.key).ok()?.strip_prefix(&format!("spoolway/{AGENT}/"))?.to_owned();
@@ -49,41 +49,39 @@ fn progress(sim: &Sim) -> Vec<(usize, String, Option<Progress>)> {
 
 /// A transaction became visible: its progress is not beyond the file, and not behind what was.
 pub fn progress_of(sim: &mut Sim, transaction: usize) {
-    let mut last: HashMap<String, Progress> = HashMap::new();
-    let mut wrong = vec![];
-    for (of, file, value) in progress(sim) {
+    for (_, file, value) in progress(sim, |of| of == transaction) {
         let Some(value) = value else {
-            last.remove(&file);
+            sim.held.remove(&file);
             continue;
         };
-        if of == transaction {
-            if !sim.disk.was_as_long(value.inode, value.position) {
-                wrong.push(format!("progress of {} is at {}, beyond the file", value.name, value.position));
-            }
-            if let Some(before) = last.get(&file)
-                && (before.position > value.position || before.generation != value.generation)
-            {
-                wrong.push(format!("progress of {} went from {before:?} to {value:?}", value.name));
-            }
+        if !sim.disk.was_as_long(value.inode, value.position) {
+            sim.broke(format!("progress of {} is at {}, beyond the file", value.name, value.position));
         }
-        last.insert(file, value);
+        if let Some(before) = sim.held.get(&file)
+            && (before.position > value.position || before.generation != value.generation)
+        {
+            let (from, to) = (before.position, value.position);
+            sim.broke(format!("progress of {} went from {from} to {to}: {value:?}", value.name));
+        }
+        sim.held.insert(file, value);
     }
-    wrong.into_iter().for_each(|w| sim.broke(w));
 }
 
-/// A file is being renamed with this content: all of it is committed.
+/// All of a file is committed, as progress has it: these bytes, not others of the same number.
+pub fn is_shipped(sim: &Sim, key: Key) -> bool {
+    let (inode, size) = (sim.disk.objects[key].inode, sim.disk.objects[key].data.len() as u64);
+    let known = |p: &Progress| {
+        sim.disk.mark(key, 0, p.head.len) == Some(p.head)
+            && sim.disk.mark(key, size - u64::from(p.tail.len), p.tail.len) == Some(p.tail)
+    };
+    sim.held.values().any(|p| p.inode == inode && p.position == size && p.finished && known(p))
+}
+
+/// A file is being renamed or deleted with this content: all of it is committed.
 pub fn completed(sim: &mut Sim, key: Key, content: &[u8]) {
-    let inode = sim.disk.objects[key].inode;
-    let mut last: HashMap<String, Progress> = HashMap::new();
-    for (_, file, value) in progress(sim) {
-        match value {
-            Some(value) => last.insert(file, value),
-            None => last.remove(&file),
-        };
-    }
-    let size = content.len() as u64;
-    if !last.values().any(|p| p.inode == inode && p.position == size && p.finished) {
-        let committed: Vec<_> = last.values().map(|p| (p.inode, p.position, p.finished)).collect();
+    let (inode, size) = (sim.disk.objects[key].inode, content.len() as u64);
+    if !sim.held.values().any(|p| p.inode == inode && p.position == size && p.finished) {
+        let committed: Vec<_> = sim.held.values().map(|p| (p.inode, p.position, p.finished)).collect();
         sim.broke(format!("object {key} (#{inode}) is completed at {size} bytes, committed: {committed:?}"));
     }
 }
@@ -91,6 +89,11 @@ pub fn completed(sim: &mut Sim, key: Key, content: &[u8]) {
 /// Everything has drained.
 pub fn everything(sim: &mut Sim) {
     let mut wrong = vec![];
+    // With Track nothing is done to a file when all of it is committed.
+    let kept: Vec<Key> = sim.disk.candidates().map(|(_, key)| key).filter(|key| is_shipped(sim, *key)).collect();
+    for key in kept.into_iter().filter(|_| sim.completion == Completion::Track) {
+        sim.disk.objects[key].completed = Some(sim.disk.objects[key].data.clone());
+    }
     let chains = chains(sim, &mut wrong);
     let rules = sim.settings.rules;
     let mut unmatched: Vec<&Chain> = chains.values().collect();
@@ -117,7 +120,8 @@ pub fn everything(sim: &mut Sim) {
     }
     counts(sim, &chains, &mut wrong);
     for (name, key) in sim.disk.candidates() {
-        if !sim.is_excused(key) {
+        let kept = sim.completion == Completion::Track && is_shipped(sim, key);
+        if !kept && !sim.is_excused(key) {
             wrong.push(format!("{name} (object {key}) was never completed"));
         }
     }
@@ -169,7 +173,7 @@ fn chains(sim: &Sim, wrong: &mut Vec<String>) -> BTreeMap<String, Chain> {
     }
     let mut slots: HashMap<usize, u32> = HashMap::new();
     let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
-    for (transaction, file, value) in progress(sim) {
+    for (transaction, file, value) in progress(sim, |_| true) {
         let Some(value) = value else { continue };
         let slot = slots.entry(transaction).or_default();
         let records = lines.remove(&(transaction, *slot)).unwrap_or_default();

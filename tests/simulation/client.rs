@@ -240,7 +240,7 @@ impl Producer for Sender {
         step(&self.sim, "append");
         let body = &data[to.back..];
         for line in lines {
-            if self.sim.borrow_mut().fails_large() {
+            if self.sim.borrow_mut().fails_seldom() {
                 return self.sim.borrow_mut().refuse("too large, local", Failure::TooLarge { slot: to.slot });
             }
             let value = Some(line.of(body).to_vec());
@@ -314,10 +314,6 @@ impl Sender {
 }
 
 impl Sim {
-    fn fails_large(&mut self) -> bool {
-        self.fails(1) && self.chance(100)
-    }
-
     /// The request, or its answer, is lost.
     fn lose_commit(&mut self, who: &Identity) -> Result<(), SinkError> {
         match self.rng.u8(0..3) {

@@ -57,6 +57,15 @@ impl Object {
     }
 }
 
+/// A file's end that the disk may forget.
+#[derive(Debug)]
+pub struct Unsynced {
+    pub name: String,
+    /// Its new name, where it was not deleted.
+    pub renamed: Option<String>,
+    pub key: Key,
+}
+
 /// The disk.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -69,6 +78,10 @@ pub struct Disk {
     pub changed: i64,
     /// It was moved away.
     pub gone: bool,
+    /// Its permissions let no agent rename in it.
+    pub unwritable: bool,
+    /// What agents did in it since it was last synced.
+    pub unsynced: Vec<Unsynced>,
     /// Whether this file system tells birth times.
     pub births: bool,
     /// Nanoseconds of one tick of the file system's clock.
@@ -135,6 +148,26 @@ impl Disk {
         self.changed = time;
         self.unlinked(key, time);
         Some(key)
+    }
+
+    /// What completed a file did not happen after all; false where others have used name or inode number since.
+    pub fn undo(&mut self, done: &Unsynced, time: i64) -> bool {
+        if self.names.contains_key(&done.name) {
+            return false;
+        }
+        let object = &self.objects[done.key];
+        let there = match &done.renamed {
+            Some(target) => self.names.get(target) == Some(&done.key),
+            None => object.links > 0 || object.descriptors > 0 || self.free.contains(&object.inode),
+        };
+        if there {
+            self.free.retain(|inode| *inode != object.inode);
+            self.link(&done.name, done.key, time);
+            if let Some(target) = &done.renamed {
+                self.unlink(target, time);
+            }
+        }
+        there
     }
 
     /// One name less.

@@ -6,6 +6,7 @@
 mod broker;
 mod check;
 mod client;
+mod completing;
 mod disk;
 mod fault;
 mod life;
@@ -15,7 +16,7 @@ mod sim;
 mod spool;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,11 +24,11 @@ use std::time::Duration;
 use spoolway::agent::channel::Settings;
 use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::{ConsumeOrder, OnLongLine};
+use spoolway::pipeline::{Completion, ConsumeOrder, OnLongLine};
 
 use broker::{Broker, CHECKPOINTS, TOPIC};
 use disk::Disk;
-use fault::Hits;
+use fault::{COMPLETING, CRASHES, Hits};
 use mutation::{BUGS, Bug};
 use sim::{Life, Shared, Sim};
 
@@ -57,9 +58,18 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
     }
 }
 
+fn completion(rng: &mut fastrand::Rng) -> Completion {
+    match rng.u8(0..8) {
+        0..=3 => Completion::Rename,
+        4..=5 => Completion::Delete,
+        _ => Completion::Track,
+    }
+}
+
 fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let settings = settings(&mut rng);
+    let completion = completion(&mut rng);
+    let settings = Settings { track: completion == Completion::Track, ..settings(&mut rng) };
     let mut broker = Broker::new(if rng.u8(0..6) == 0 { 36 } else { usize::MAX });
     // Neighbours share the checkpoint partition; one of their ids begins like ours.
     for partition in 0..client::CHECKPOINT_PARTITIONS as i32 {
@@ -88,7 +98,9 @@ fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
         lock: None,
         lock_works,
         settings,
+        completion,
         broken: vec![],
+        held: BTreeMap::new(),
         bug,
         dropped: None,
         believed: HashMap::new(),
@@ -105,10 +117,18 @@ fn schedule(shared: &Shared) {
             let successor = (rng.u8(0..4) == 0).then(|| rng.u32(3..100));
             let once = rng.u8(0..6) == 0;
             let change = (!once && rng.u8(0..3) == 0).then(|| rng.u32(1..100));
-            (Life { left, polite: rng.u8(0..3) == 0, successor, change, ..Life::default() }, once)
+            // Else the moments that are short would hardly ever be hit.
+            let rare = &CRASHES[if rng.bool() { 0 } else { COMPLETING }..];
+            let target = rng.bool().then(|| (rare[rng.usize(0..rare.len())], rng.u32(0..4)));
+            let left = if target.is_some() { left + 300 } else { left };
+            (Life { left, polite: rng.u8(0..3) == 0, target, successor, change, ..Life::default() }, once)
         };
         life::live(shared, life, once);
-        if !shared.borrow().broken.is_empty() {
+        let sim = &mut *shared.borrow_mut();
+        if sim.faults > 0 && sim.rng.u8(0..3) == 0 {
+            sim.lose_power();
+        }
+        if !sim.broken.is_empty() {
             return;
         }
     }

@@ -14,12 +14,14 @@ const HEADER: &[u8] = b"time,client,status\n";
 impl Sim {
     /// Something happens, or nothing.
     pub fn act_outside(&mut self) {
+        // Nothing goes on as long as this lasts: not long.
+        self.disk.unwritable &= !self.chance(200);
         if self.actions == 0 || !self.chance(90) {
             return;
         }
         self.actions -= 1;
         let candidates: Vec<(String, Key)> = self.disk.candidates().map(|(n, k)| (n.clone(), k)).collect();
-        let action = self.rng.u8(0..40);
+        let action = self.rng.u8(0..42);
         if candidates.is_empty() || (action < 12 && self.disk.objects.len() < OBJECTS) {
             return self.drop_file();
         }
@@ -35,6 +37,11 @@ impl Sim {
             33..=34 => self.toggle(key),
             35 => self.after_completion(),
             36 => self.bring_back(),
+            40 => {
+                self.disk.unwritable = true;
+                self.say(|| "  the directory's permissions change".into());
+            }
+            41 => self.fill_up(key),
             37 => {
                 let gone = !self.disk.gone;
                 self.disk.gone = gone;
@@ -165,6 +172,26 @@ impl Sim {
         }
         self.change(key, data, false);
         self.hit("append");
+    }
+
+    /// A writer on a full disk: only a part of what it writes is there, and it goes on when there is room again.
+    fn fill_up(&mut self, key: Key) {
+        let object = &self.disk.objects[key];
+        if object.data.len() > BYTES || object.special || object.data.starts_with(b"\x1f\x8b") {
+            return;
+        }
+        let mut data = object.data.clone();
+        let text = self.text(3);
+        data.extend_from_slice(&text[..self.rng.usize(0..text.len())]);
+        self.change(key, data, false);
+        self.hit("append cut short by a full disk (ENOSPC)");
+    }
+
+    /// The last bytes that were written are gone.
+    pub fn cut_short(&mut self, key: Key) {
+        let mut data = self.disk.objects[key].data.clone();
+        data.truncate(data.len() - self.rng.usize(0..=data.len().min(60)));
+        self.change(key, data, true);
     }
 
     /// New content for an object.
@@ -308,7 +335,8 @@ impl Sim {
 
     /// Everything that stands in the way is set right, so that all can drain.
     pub fn set_right(&mut self) {
-        (self.faults, self.actions, self.disk.gone) = (0, 0, false);
+        (self.faults, self.actions) = (0, 0);
+        (self.disk.gone, self.disk.unwritable) = (false, false);
         self.broker.largest = usize::MAX;
         self.broker.away_until = self.now;
         self.broker.end(NEIGHBOUR, State::Aborted);

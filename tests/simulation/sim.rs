@@ -7,6 +7,8 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
+use spoolway::agent::channel::progress::Progress;
+
 use super::broker::{Broker, Identity};
 use super::disk::Disk;
 use super::fault::{Hits, killed};
@@ -32,6 +34,8 @@ pub struct Life {
     pub polite: bool,
     /// It is told to stop.
     pub stopping: bool,
+    /// Killed before this piece of I/O, when it comes for the time that is counted down.
+    pub target: Option<(&'static str, u32)>,
     /// Pieces of I/O until a successor starts while it hangs.
     pub successor: Option<u32>,
     /// Pieces of I/O until its configuration changes.
@@ -64,10 +68,14 @@ pub struct Sim {
     pub lock_works: bool,
     /// What every agent of this seed is set to.
     pub settings: spoolway::agent::channel::Settings,
+    /// What completes a file.
+    pub completion: spoolway::pipeline::Completion,
     /// Pieces of I/O since draining began.
     pub drain_steps: u32,
     /// What is promised and was found broken, at the moment it happened.
     pub broken: Vec<String>,
+    /// The progress that holds, by file id.
+    pub held: BTreeMap<String, Progress>,
     /// A mistake that the agents of this world make.
     pub bug: Option<Bug>,
     /// Who dropped which producer last, and could take it again.
@@ -148,11 +156,19 @@ impl Sim {
             }
             return self.drain_steps > DRAIN_STEPS;
         }
-        if self.life().left > 0 {
+        let aimed = match &mut self.life().target {
+            Some((at, 0)) if *at == point => true,
+            Some((at, times)) if *at == point => {
+                *times -= 1;
+                false
+            }
+            _ => false,
+        };
+        if self.life().left > 0 && !aimed {
             self.life().left -= 1;
             return false;
         }
-        if self.life().polite && !self.life().stopping {
+        if !aimed && self.life().polite && !self.life().stopping {
             let life = self.life();
             (life.stopping, life.left) = (true, 100);
             self.hit("stop signal");
