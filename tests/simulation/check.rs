@@ -9,7 +9,7 @@ use spoolway::pipeline::{Completion, OnLongLine};
 
 use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS, Record, State, TOPIC};
 use super::client::CHECKPOINT_PARTITIONS;
-use super::disk::{Key, Object};
+use super::disk::{Disk, Key, Object};
 use super::life::AGENT;
 use super::sim::Sim;
 
@@ -106,13 +106,13 @@ pub fn everything(sim: &mut Sim) {
             let fits = |c: &&Chain| {
                 let end = c.end as usize;
                 let shipped = object.data.get(..end).filter(|_| if more { end > size } else { end == size });
-                shipped.is_some_and(|shipped| c.records == expected(shipped, &c.cuts, &rules))
+                shipped.is_some_and(|shipped| c.records == expected(&sim.disk, shipped, &c.cuts, &rules))
             };
             unmatched.iter().position(fits).map(|at| unmatched.swap_remove(at)).is_none()
         });
     }
     for (key, object) in objects {
-        let content = expected(object.completed.as_ref().expect("it is completed"), &[], &rules);
+        let content = expected(&sim.disk, object.completed.as_ref().expect("it is completed"), &[], &rules);
         let like = unmatched.iter().filter(|c| c.records.first() == content.first());
         let like: Vec<_> = like.map(|c| (c.end, &c.cuts, show(&c.records))).collect();
         wrong
@@ -141,20 +141,21 @@ fn is_innocent(sim: &Sim, object: &Object) -> bool {
 }
 
 /// The lines of `content` in the plainest words; at a cut an unfinished line was sent, since nobody wrote on it.
-fn expected(content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
+fn expected(disk: &Disk, content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
     let (mut out, mut from) = (vec![], 0);
+    let (content, max) = (disk.plain(content), rules.max_line / disk.width);
     for at in 0..content.len() {
         let ends = content[at] == b'\n';
-        if !ends && at + 1 != content.len() && !cuts.contains(&(at as u64 + 1)) {
+        if !ends && at + 1 != content.len() && !cuts.contains(&(((at + 1) * disk.width) as u64)) {
             continue;
         }
         let line = &content[from..at + usize::from(!ends)];
         let line = if ends { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
         from = at + 1;
         match rules.on_long_line {
-            _ if line.len() <= rules.max_line => out.push(line.to_vec()),
-            OnLongLine::Split => out.extend(line.chunks(rules.max_line).map(<[u8]>::to_vec)),
-            OnLongLine::Truncate => out.push(line[..rules.max_line].to_vec()),
+            _ if line.len() <= max => out.push(line.to_vec()),
+            OnLongLine::Split => out.extend(line.chunks(max).map(<[u8]>::to_vec)),
+            OnLongLine::Truncate => out.push(line[..max].to_vec()),
             OnLongLine::Skip => {}
         }
     }
@@ -263,7 +264,7 @@ fn counts(sim: &Sim, chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) 
         *found.entry(record).or_default() += 1;
     }
     let ever: HashSet<&[u8]> = sim.disk.objects.iter().flat_map(|o| o.lines.keys().map(Vec::as_slice)).collect();
-    let max = sim.settings.rules.max_line;
+    let max = sim.settings.rules.max_line / sim.disk.width;
     for (record, count) in &found {
         let known = record.is_empty()
             || ever.contains(record)
@@ -281,6 +282,7 @@ fn counts(sim: &Sim, chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) 
     }
     for (key, object) in sim.disk.objects.iter().enumerate() {
         let Some(content) = object.completed.as_ref().filter(|_| !object.mistakable) else { continue };
+        let content = sim.disk.plain(content);
         for line in content.split(|b| *b == b'\n').filter(|line| line.len() < max) {
             let bare = line.strip_suffix(b"\r").unwrap_or(line);
             if !is_composed(line, &found) && !is_composed(bare, &found) {

@@ -136,7 +136,6 @@ impl Sim {
         }
         let candidates: Vec<Key> = self.disk.candidates().map(|(_, key)| key).collect();
         if !candidates.is_empty() && self.rng.u8(0..3) == 0 {
-            self.hit("torn by a loss of power: a writer's last bytes are gone");
             let key = candidates[self.rng.usize(0..candidates.len())];
             self.cut_short(key);
         }

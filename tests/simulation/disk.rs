@@ -51,6 +51,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// Nothing of it can be shipped.
+    pub fn is_junk(&self) -> bool {
+        self.special || self.data.starts_with(b"\x1f\x8b")
+    }
+
     /// True where it begins as `content` does, as far as both go: without a birth time nobody can tell them apart.
     pub fn begins_like(&self, content: &[u8]) -> bool {
         self.data.starts_with(content) || content.starts_with(&self.data)
@@ -84,6 +89,8 @@ pub struct Disk {
     pub unsynced: Vec<Unsynced>,
     /// Whether this file system tells birth times.
     pub births: bool,
+    /// Bytes of a character: 2 where files are UTF-16, of which only ASCII is used.
+    pub width: usize,
     /// Nanoseconds of one tick of the file system's clock.
     pub grain: i64,
     pub next_inode: u64,
@@ -92,6 +99,21 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Text as it stands in files.
+    pub fn encoded(&self, text: &[u8]) -> Vec<u8> {
+        text.iter().flat_map(|byte| [*byte].into_iter().chain(vec![0; self.width - 1])).collect()
+    }
+
+    /// The text of what stands in a file.
+    pub fn plain(&self, data: &[u8]) -> Vec<u8> {
+        data.iter().step_by(self.width).copied().collect()
+    }
+
+    /// Bytes that hold no part of a character.
+    pub fn whole(&self, bytes: usize) -> usize {
+        bytes / self.width * self.width
+    }
+
     /// The file system's clock at `now`.
     pub fn time(&self, now: std::time::Duration) -> i64 {
         let nanoseconds = now.as_nanos() as i64;
@@ -121,10 +143,11 @@ impl Disk {
 
     /// Replaces the content, and notes every line there is now.
     pub fn write(&mut self, key: Key, data: Vec<u8>, time: i64) {
+        let text = self.plain(&data);
         let o = &mut self.objects[key];
         (o.data, o.modified, o.changed, o.version) = (data, time, time, o.version + 1);
         o.longest = o.longest.max(o.data.len());
-        for line in o.data.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             // An unfinished line may end in the first half of its end.
             for line in [line, line.strip_suffix(b"\r").unwrap_or(line)] {
                 o.lines.entry(line.to_vec()).or_insert(o.disruptions);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 /// Names of every fault and of everything that the outside world does. The table of a run lists them all.
 pub const KINDS: &[&str] = &[
+    "files in UTF-16",
     "append",
     "append without newline",
     "drop a file",

@@ -1,6 +1,7 @@
 //! The real loop over a simulated disk and broker, by seed: every promise of exactly-once is checked when all has drained.
 //!
-//! `SPOOLWAY_SEEDS=2000` runs that many seeds; `SEED=7` runs one and prints its schedule. `sim` is the world, `disk` and
+//! `make simulate N=20000` runs that many seeds, and prints how often each fault was hit and where agents were killed; `SEED=7` runs
+//! one and prints its schedule, with `BUG=NoSecondLook` of agents that make this mistake (`mutation`). `sim` is the world, `disk` and
 //! `spool` the directory, `broker` and `client` Kafka, `outside` what others do, `life` the agents, `check` the promises.
 
 mod broker;
@@ -22,11 +23,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use spoolway::agent::channel::Settings;
+use spoolway::agent::channel::charset::Charset;
 use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::{Completion, ConsumeOrder, OnLongLine};
+use spoolway::pipeline::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine};
 
-use broker::{Broker, CHECKPOINTS, TOPIC};
+use crate::seed::number;
+use broker::{Broker, CHECKPOINTS, PARTITIONS, State, TOPIC};
 use disk::Disk;
 use fault::{COMPLETING, CRASHES, Hits};
 use mutation::{BUGS, Bug};
@@ -45,7 +48,11 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
         rules: Rules {
             max_line: 40,
             on_long_line: [OnLongLine::Split, OnLongLine::Truncate, OnLongLine::Skip][pick(&[0, 1, 2]) as usize],
-            charset: None,
+            charset: if pick(&[0, 0, 0, 0, 1]) == 1 {
+                Charset::new("utf-16le", DecodeErrorPolicy::Replace)
+            } else {
+                None
+            },
         },
         order: [ConsumeOrder::Oldest, ConsumeOrder::Youngest, ConsumeOrder::Random][pick(&[0, 1, 2]) as usize],
         track: false,
@@ -78,7 +85,8 @@ fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
         }
     }
     let births = rng.u8(0..3) > 0 && bug != Some(Bug::IdentityUnchecked);
-    let disk = Disk { births, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
+    let width = if settings.rules.charset.is_some() { 2 } else { 1 };
+    let disk = Disk { births, width, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
     let faults = [0, 3, 15, 40][rng.usize(0..4)];
     let (actions, lock_works) = (rng.u32(3..60), rng.u8(0..3) > 0);
     Rc::new(RefCell::new(Sim {
@@ -109,6 +117,9 @@ fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
 
 /// Lives, deaths and the drain of one seed.
 fn schedule(shared: &Shared) {
+    if shared.borrow().disk.width > 1 {
+        shared.borrow_mut().hit("files in UTF-16");
+    }
     let lives = shared.borrow_mut().rng.u32(1..6);
     for _ in 0..lives {
         let (life, once) = {
@@ -156,13 +167,34 @@ fn run_seed(seed: u64, bug: Option<Bug>, records: bool) -> (Vec<String>, Shared)
     (broken, shared)
 }
 
-fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
+/// What a run was over, for its table.
+#[derive(Default)]
+struct Sums {
+    agents: u64,
+    files: u64,
+    transactions: u64,
+    lines: u64,
+}
+
+impl Sums {
+    fn add(&mut self, sim: &Sim) {
+        self.agents += u64::from(sim.agents);
+        self.files += sim.disk.objects.len() as u64;
+        self.transactions += sim.broker.states.iter().filter(|state| **state == State::Committed).count() as u64;
+        self.lines += (0..PARTITIONS as i32).map(|p| sim.broker.committed(TOPIC, p).count() as u64).sum::<u64>();
+    }
+}
+
+impl std::fmt::Display for Sums {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Sums { agents, files, transactions, lines } = self;
+        write!(f, "{lines} lines of {files} files committed in {transactions} transactions by {agents} agents")
+    }
 }
 
 #[test]
 fn simulation() {
-    if let Some(seed) = from_env("SEED") {
+    if let Some(seed) = number("SEED") {
         let bug = std::env::var("BUG").ok().map(|name| {
             let named = BUGS.iter().find(|(bug, _)| format!("{bug:?}") == name);
             named.unwrap_or_else(|| panic!("BUG={name} is none of {BUGS:?}")).0
@@ -172,18 +204,18 @@ fn simulation() {
         assert!(broken.is_empty(), "seed {seed}: {}", broken.join("\n"));
         return;
     }
-    let (first, seeds) =
-        (from_env("SPOOLWAY_FIRST_SEED").unwrap_or(0), from_env("SPOOLWAY_SEEDS").unwrap_or(SEEDS));
-    let (mut hits, mut failed) = (Hits::default(), vec![]);
+    let (first, seeds) = (number("FIRST_SEED").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS));
+    let (mut hits, mut sums, mut failed) = (Hits::default(), Sums::default(), vec![]);
     for seed in first..first + seeds {
         let (broken, shared) = run_seed(seed, None, false);
         hits.add(&shared.borrow().hits);
+        sums.add(&shared.borrow());
         if !broken.is_empty() {
             failed.push((seed, broken));
         }
     }
     let (table, missing) = hits.table();
-    println!("{table}");
+    println!("{table}\n{seeds} seeds: {sums}");
     for (seed, broken) in &failed {
         println!("seed {seed}: {}", broken.join("; "));
     }

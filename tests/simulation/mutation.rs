@@ -4,7 +4,8 @@
 //! They live in the simulated shells (`client`, `spool`), so that what ships has no switch for them. Without a planted bug every seed
 //! keeps every promise (`mod`), so what is caught here is caught because of it.
 
-use super::{from_env, run_seed};
+use super::run_seed;
+use crate::seed::number;
 
 /// Each bug has this many seeds to show itself.
 const SEEDS: u64 = 2000;
@@ -42,7 +43,7 @@ pub const BUGS: &[(Bug, &str)] = &[
 
 #[test]
 fn every_planted_bug_breaks_a_promise() {
-    if from_env("SEED").is_some() {
+    if number("SEED").is_some() {
         return; // somebody replays one seed
     }
     let mut table = String::from("seed that caught it | planted bug | broken promise\n");

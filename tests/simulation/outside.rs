@@ -71,9 +71,9 @@ impl Sim {
         self.disk.serial
     }
 
-    /// A line that no other file has and this one has once, without its end.
+    /// A line that no other file has and this one has once, without its end. Not encoded.
     fn line(&mut self) -> Vec<u8> {
-        let max = self.settings.rules.max_line;
+        let max = self.settings.rules.max_line / self.disk.width;
         let mut line = format!("n{}.", self.serial()).into_bytes();
         let long = self.rng.u8(0..60) == 0;
         let length = if long { self.rng.usize(max..max * 4) } else { self.rng.usize(line.len()..=max) };
@@ -100,7 +100,7 @@ impl Sim {
             text.extend(self.line());
             self.hit("append without newline");
         }
-        text
+        self.disk.encoded(&text)
     }
 
     fn drop_file(&mut self) {
@@ -125,7 +125,7 @@ impl Sim {
             self.hit("drop an empty file");
         } else if (1..=3).contains(&kind) && !self.disk.objects[key].mistakable {
             self.hit("same head as another");
-            data.splice(0..0, HEADER.iter().copied());
+            data.splice(0..0, self.disk.encoded(HEADER));
         } else if (4..=5).contains(&kind) && !self.disk.objects[key].mistakable {
             let other = self.rng.usize(0..self.disk.objects.len());
             data.splice(0..0, self.disk.objects[other].data.clone());
@@ -149,7 +149,8 @@ impl Sim {
         }
         if self.rng.u8(0..10) == 0 {
             self.hit("completed name taken before");
-            let (other, _) = self.disk.make(b"not ours\n".to_vec(), time, false);
+            let content = self.disk.encoded(b"not ours\n");
+            let (other, _) = self.disk.make(content, time, false);
             self.disk.link(&format!("{name}{SUFFIX}"), other, time);
             self.disk.objects[other].copied = true;
         }
@@ -161,12 +162,12 @@ impl Sim {
 
     fn append(&mut self, key: Key) {
         let object = &self.disk.objects[key];
-        if object.data.len() > BYTES || object.special || object.data.starts_with(b"\x1f\x8b") {
+        if object.data.len() > BYTES || object.is_junk() {
             return;
         }
         let mut data = object.data.clone();
         if self.rng.u8(0..4) == 0 {
-            data.push(b'\n');
+            data.extend(self.disk.encoded(b"\n"));
         } else {
             data.extend(self.text(5));
         }
@@ -177,20 +178,25 @@ impl Sim {
     /// A writer on a full disk: only a part of what it writes is there, and it goes on when there is room again.
     fn fill_up(&mut self, key: Key) {
         let object = &self.disk.objects[key];
-        if object.data.len() > BYTES || object.special || object.data.starts_with(b"\x1f\x8b") {
+        if object.data.len() > BYTES || object.is_junk() {
             return;
         }
         let mut data = object.data.clone();
         let text = self.text(3);
-        data.extend_from_slice(&text[..self.rng.usize(0..text.len())]);
+        let fits = self.disk.whole(self.rng.usize(0..text.len()));
+        data.extend_from_slice(&text[..fits]);
         self.change(key, data, false);
         self.hit("append cut short by a full disk (ENOSPC)");
     }
 
     /// The last bytes that were written are gone.
     pub fn cut_short(&mut self, key: Key) {
+        if self.disk.objects[key].is_junk() {
+            return;
+        }
+        self.hit("torn by a loss of power: a writer's last bytes are gone");
         let mut data = self.disk.objects[key].data.clone();
-        data.truncate(data.len() - self.rng.usize(0..=data.len().min(60)));
+        data.truncate(data.len() - self.disk.whole(self.rng.usize(0..=data.len().min(60))));
         self.change(key, data, true);
     }
 
@@ -207,8 +213,8 @@ impl Sim {
         let old = self.disk.objects[key].data.clone();
         let mut data = vec![];
         while data.len() < old.len() {
-            data.extend(self.line());
-            data.push(b'\n');
+            let line = [self.line(), vec![b'\n']].concat();
+            data.extend(self.disk.encoded(&line));
         }
         data.truncate(old.len());
         self.change(key, data, true);
@@ -216,8 +222,11 @@ impl Sim {
     }
 
     fn truncate(&mut self, key: Key) {
+        if self.disk.objects[key].is_junk() {
+            return;
+        }
         let old = self.disk.objects[key].data.clone();
-        let length = if self.rng.bool() { 0 } else { self.rng.usize(0..=old.len()) };
+        let length = if self.rng.bool() { 0 } else { self.disk.whole(self.rng.usize(0..=old.len())) };
         let mut data = old[..length].to_vec();
         if length < old.len() && self.rng.u8(0..4) == 0 {
             // A writer without O_APPEND goes on where it was.
@@ -347,9 +356,8 @@ impl Sim {
             (object.writer, object.refused, object.damaged) = (false, false, false);
             object.changed = time;
         }
-        let junk = |o: &super::disk::Object| o.special || o.data.starts_with(b"\x1f\x8b");
-        let names: Vec<String> =
-            self.disk.candidates().filter(|(_, k)| junk(&self.disk.objects[*k])).map(|(n, _)| n.clone()).collect();
+        let junk = self.disk.candidates().filter(|(_, key)| self.disk.objects[*key].is_junk());
+        let names: Vec<String> = junk.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.disk.unlink(&name, time);
         }
