@@ -18,8 +18,12 @@ mod file_sink;
 mod flume;
 mod golden;
 mod image;
+#[cfg(feature = "agent")]
+mod model;
 #[cfg(feature = "operator")]
 mod operator;
+#[cfg(feature = "agent")]
+mod seed;
 #[cfg(feature = "agent")]
 mod simulation;
 mod skip;

@@ -201,6 +201,15 @@ fn files_and_functions_are_short_and_files_say_what_they_are_for() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Lines of the model that `tests/model.rs` holds the agent against: what is to be believed must be short.
+const MODEL_LINES: usize = 100;
+
+#[test]
+fn the_model_is_short() {
+    let lines = fs::read_to_string(root().join("tests/model/story.rs")).unwrap().lines().count();
+    assert!(lines <= MODEL_LINES, "tests/model/story.rs has {lines} lines");
+}
+
 /// Names and lengths of functions, by rustfmt's indentation: a function ends at the brace below its `fn`.
 fn functions(text: &str) -> Vec<(String, usize)> {
     let head =

@@ -51,12 +51,9 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
     }
 }
 
-/// The seed of this run: `SPOOLWAY_SEED` replays one.
+/// The seed of this run: `SEED` replays one.
 pub fn seed() -> u64 {
-    let seed = match std::env::var("SPOOLWAY_SEED") {
-        Ok(text) => text.parse().expect("SPOOLWAY_SEED is a number"),
-        Err(_) => fastrand::u64(..),
-    };
-    eprintln!("SPOOLWAY_SEED={seed}");
+    let seed = crate::seed::number("SEED").unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("SEED={seed}");
     seed
 }

@@ -1,7 +1,7 @@
 //! The sink `file` over a disk that forgets: killed, or without power, at every step, and with calls that fail. By seed; what is
 //! promised is checked after every death, and byte by byte at the end.
 //!
-//! `disk` is the disk. `SPOOLWAY_SEEDS=2000` runs that many seeds; `SEED=7` runs one.
+//! `disk` is the disk. `SEEDS=2000` runs that many seeds; `SEED=7` runs one.
 
 mod disk;
 
@@ -22,6 +22,7 @@ use spoolway::pipeline::Roll;
 use spoolway::pipeline::quantity::{ByteSize, TimeSpan};
 use spoolway::pipeline::report::FlowReason;
 
+use crate::seed::number;
 use disk::{Dead, Forgetful};
 
 const OUT: &str = "/out";
@@ -213,17 +214,13 @@ fn check(settings: &Settings, inputs: &Inputs, disk: &Forgetful) {
     }
 }
 
-fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
-}
-
 #[test]
 fn no_line_is_missing_or_twice_wherever_it_dies() {
-    if let Some(seed) = from_env("SEED") {
+    if let Some(seed) = number("SEED") {
         return run_seed(seed);
     }
     disk::quiet();
-    for seed in 0..from_env("SPOOLWAY_SEEDS").unwrap_or(2000) {
+    for seed in 0..number("SEEDS").unwrap_or(2000) {
         if let Err(panic) = catch_unwind(|| run_seed(seed)) {
             let said = panic.downcast_ref::<String>().cloned();
             let said = said.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));

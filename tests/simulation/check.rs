@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use spoolway::agent::channel::digest::Digest;
 use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Progress};
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::OnLongLine;
+use spoolway::pipeline::{Completion, OnLongLine};
 
 use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS, Record, State, TOPIC};
 use super::client::CHECKPOINT_PARTITIONS;
-use super::disk::{Key, Object};
+use super::disk::{Disk, Key, Object};
 use super::life::AGENT;
 use super::sim::Sim;
 
@@ -30,11 +30,11 @@ struct Chain {
     offset: i64,
 }
 
-/// Our own records of the checkpoint topic: (transaction, file id, progress or tombstone), in order.
-fn progress(sim: &Sim) -> Vec<(usize, String, Option<Progress>)> {
+/// Our own records of the checkpoint topic that are committed: (transaction, file id, progress or tombstone), in order.
+fn progress(sim: &Sim, wanted: impl Fn(usize) -> bool) -> Vec<(usize, String, Option<Progress>)> {
     let all = (0..CHECKPOINT_PARTITIONS as i32).flat_map(|partition| {
         let log = sim.broker.logs.get(&(CHECKPOINTS.to_owned(), partition)).into_iter().flatten();
-        log.filter(|r| !r.marker && sim.broker.states[r.transaction] == State::Committed)
+        log.filter(|r| !r.marker && wanted(r.transaction) && sim.broker.states[r.transaction] == State::Committed)
     });
     let ours = all.filter_map(|r: &Record| {
         let file = std::str::from_utf8(&r.key).ok()?.strip_prefix(&format!("spoolway/{AGENT}/"))?.to_owned();
@@ -49,47 +49,51 @@ fn progress(sim: &Sim) -> Vec<(usize, String, Option<Progress>)> {
 
 /// A transaction became visible: its progress is not beyond the file, and not behind what was.
 pub fn progress_of(sim: &mut Sim, transaction: usize) {
-    let mut last: HashMap<String, Progress> = HashMap::new();
-    let mut wrong = vec![];
-    for (of, file, value) in progress(sim) {
+    for (_, file, value) in progress(sim, |of| of == transaction) {
         let Some(value) = value else {
-            last.remove(&file);
+            sim.held.remove(&file);
             continue;
         };
-        if of == transaction {
-            if !sim.disk.was_as_long(value.inode, value.position) {
-                wrong.push(format!("progress of {} is at {}, beyond the file", value.name, value.position));
-            }
-            if let Some(before) = last.get(&file)
-                && (before.position > value.position || before.generation != value.generation)
-            {
-                wrong.push(format!("progress of {} went from {before:?} to {value:?}", value.name));
-            }
+        if !sim.disk.was_as_long(value.inode, value.position) {
+            sim.broke(format!("progress of {} is at {}, beyond the file", value.name, value.position));
         }
-        last.insert(file, value);
+        if let Some(before) = sim.held.get(&file)
+            && (before.position > value.position || before.generation != value.generation)
+        {
+            let (from, to) = (before.position, value.position);
+            sim.broke(format!("progress of {} went from {from} to {to}: {value:?}", value.name));
+        }
+        sim.held.insert(file, value);
     }
-    wrong.into_iter().for_each(|w| sim.broke(w));
 }
 
-/// A file is being renamed with this content: all of it is committed.
+/// All of a file is committed, as progress has it: these bytes, not others of the same number.
+pub fn is_shipped(sim: &Sim, key: Key) -> bool {
+    let (inode, size) = (sim.disk.objects[key].inode, sim.disk.objects[key].data.len() as u64);
+    let known = |p: &Progress| {
+        sim.disk.mark(key, 0, p.head.len) == Some(p.head)
+            && sim.disk.mark(key, size - u64::from(p.tail.len), p.tail.len) == Some(p.tail)
+    };
+    sim.held.values().any(|p| p.inode == inode && p.position == size && p.finished && known(p))
+}
+
+/// A file is being renamed or deleted with this content: all of it is committed.
 pub fn completed(sim: &mut Sim, key: Key, content: &[u8]) {
-    let inode = sim.disk.objects[key].inode;
-    let mut last: HashMap<String, Progress> = HashMap::new();
-    for (_, file, value) in progress(sim) {
-        match value {
-            Some(value) => last.insert(file, value),
-            None => last.remove(&file),
-        };
-    }
-    let size = content.len() as u64;
-    if !last.values().any(|p| p.inode == inode && p.position == size && p.finished) {
-        sim.broke(format!("object {key} is renamed at {size} bytes, committed: {last:?}"));
+    let (inode, size) = (sim.disk.objects[key].inode, content.len() as u64);
+    if !sim.held.values().any(|p| p.inode == inode && p.position == size && p.finished) {
+        let committed: Vec<_> = sim.held.values().map(|p| (p.inode, p.position, p.finished)).collect();
+        sim.broke(format!("object {key} (#{inode}) is completed at {size} bytes, committed: {committed:?}"));
     }
 }
 
 /// Everything has drained.
 pub fn everything(sim: &mut Sim) {
     let mut wrong = vec![];
+    // With Track nothing is done to a file when all of it is committed.
+    let kept: Vec<Key> = sim.disk.candidates().map(|(_, key)| key).filter(|key| is_shipped(sim, *key)).collect();
+    for key in kept.into_iter().filter(|_| sim.completion == Completion::Track) {
+        sim.disk.objects[key].completed = Some(sim.disk.objects[key].data.clone());
+    }
     let chains = chains(sim, &mut wrong);
     let rules = sim.settings.rules;
     let mut unmatched: Vec<&Chain> = chains.values().collect();
@@ -102,13 +106,13 @@ pub fn everything(sim: &mut Sim) {
             let fits = |c: &&Chain| {
                 let end = c.end as usize;
                 let shipped = object.data.get(..end).filter(|_| if more { end > size } else { end == size });
-                shipped.is_some_and(|shipped| c.records == expected(shipped, &c.cuts, &rules))
+                shipped.is_some_and(|shipped| c.records == expected(&sim.disk, shipped, &c.cuts, &rules))
             };
             unmatched.iter().position(fits).map(|at| unmatched.swap_remove(at)).is_none()
         });
     }
     for (key, object) in objects {
-        let content = expected(object.completed.as_ref().expect("it is completed"), &[], &rules);
+        let content = expected(&sim.disk, object.completed.as_ref().expect("it is completed"), &[], &rules);
         let like = unmatched.iter().filter(|c| c.records.first() == content.first());
         let like: Vec<_> = like.map(|c| (c.end, &c.cuts, show(&c.records))).collect();
         wrong
@@ -116,7 +120,8 @@ pub fn everything(sim: &mut Sim) {
     }
     counts(sim, &chains, &mut wrong);
     for (name, key) in sim.disk.candidates() {
-        if !sim.is_excused(key) {
+        let kept = sim.completion == Completion::Track && is_shipped(sim, key);
+        if !kept && !sim.is_excused(key) {
             wrong.push(format!("{name} (object {key}) was never completed"));
         }
     }
@@ -136,20 +141,21 @@ fn is_innocent(sim: &Sim, object: &Object) -> bool {
 }
 
 /// The lines of `content` in the plainest words; at a cut an unfinished line was sent, since nobody wrote on it.
-fn expected(content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
+fn expected(disk: &Disk, content: &[u8], cuts: &[u64], rules: &Rules) -> Vec<Vec<u8>> {
     let (mut out, mut from) = (vec![], 0);
+    let (content, max) = (disk.plain(content), rules.max_line / disk.width);
     for at in 0..content.len() {
         let ends = content[at] == b'\n';
-        if !ends && at + 1 != content.len() && !cuts.contains(&(at as u64 + 1)) {
+        if !ends && at + 1 != content.len() && !cuts.contains(&(((at + 1) * disk.width) as u64)) {
             continue;
         }
         let line = &content[from..at + usize::from(!ends)];
         let line = if ends { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
         from = at + 1;
         match rules.on_long_line {
-            _ if line.len() <= rules.max_line => out.push(line.to_vec()),
-            OnLongLine::Split => out.extend(line.chunks(rules.max_line).map(<[u8]>::to_vec)),
-            OnLongLine::Truncate => out.push(line[..rules.max_line].to_vec()),
+            _ if line.len() <= max => out.push(line.to_vec()),
+            OnLongLine::Split => out.extend(line.chunks(max).map(<[u8]>::to_vec)),
+            OnLongLine::Truncate => out.push(line[..max].to_vec()),
             OnLongLine::Skip => {}
         }
     }
@@ -168,7 +174,7 @@ fn chains(sim: &Sim, wrong: &mut Vec<String>) -> BTreeMap<String, Chain> {
     }
     let mut slots: HashMap<usize, u32> = HashMap::new();
     let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
-    for (transaction, file, value) in progress(sim) {
+    for (transaction, file, value) in progress(sim, |_| true) {
         let Some(value) = value else { continue };
         let slot = slots.entry(transaction).or_default();
         let records = lines.remove(&(transaction, *slot)).unwrap_or_default();
@@ -210,21 +216,29 @@ fn follow(
     }
     chain.end = value.position;
     let segments: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Segment).collect();
-    ensure(segments.len() == usize::from(value.position > from), || format!("{} segments", segments.len()))?;
+    ensure(segments.len() == usize::from(value.position > from), || {
+        format!("{} segments from {from} to {}", segments.len(), value.position)
+    })?;
     for s in segments {
-        ensure((s.from, s.to) == (from, value.position), || format!("segment {s:?} does not go on at {from}"))?;
-        ensure(s.lines == records.len() as u64, || format!("{s:?} for {} records", records.len()))?;
+        ensure((s.from, s.to) == (from, value.position), || format!("a segment does not go on at {from}: {s:?}"))?;
+        ensure(s.lines == records.len() as u64, || {
+            format!("a segment of {} lines for {} records: {s:?}", s.lines, records.len())
+        })?;
         let claimed: Vec<Option<i64>> =
             s.runs.iter().flat_map(|r| (0..r.count as i64).map(|n| r.first.map(|first| first + n))).collect();
         let told = claimed.len() == records.len()
             && claimed.iter().zip(&records).all(|(c, (_, at, _))| c.is_none_or(|c| c == *at));
-        ensure(told, || format!("{:?} for offsets {:?}", s.runs, records.iter().map(|r| r.1).collect::<Vec<_>>()))?;
+        ensure(told, || {
+            format!("a segment's {:?} for offsets {:?}", s.runs, records.iter().map(|r| r.1).collect::<Vec<_>>())
+        })?;
         chain.first =
             if chain.records.len() == records.len() { claimed.first().copied().flatten() } else { chain.first };
         chain.last = claimed.last().copied().unwrap_or(chain.last);
     }
     let sums = (chain.records.len() as u64, chain.bytes, chain.digest);
-    ensure(sums == (value.lines, value.bytes, value.digest), || format!("progress {value:?}, found {sums:?}"))?;
+    ensure(sums == (value.lines, value.bytes, value.digest), || {
+        format!("progress is not what the log holds, {sums:?}: {value:?}")
+    })?;
     let receipts: Vec<_> = evidence.iter().filter(|e| e.kind == EvidenceKind::Receipt).collect();
     ensure(receipts.len() == usize::from(value.finished), || format!("{} receipts, {value:?}", receipts.len()))?;
     for r in receipts {
@@ -250,7 +264,7 @@ fn counts(sim: &Sim, chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) 
         *found.entry(record).or_default() += 1;
     }
     let ever: HashSet<&[u8]> = sim.disk.objects.iter().flat_map(|o| o.lines.keys().map(Vec::as_slice)).collect();
-    let max = sim.settings.rules.max_line;
+    let max = sim.settings.rules.max_line / sim.disk.width;
     for (record, count) in &found {
         let known = record.is_empty()
             || ever.contains(record)
@@ -268,6 +282,7 @@ fn counts(sim: &Sim, chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) 
     }
     for (key, object) in sim.disk.objects.iter().enumerate() {
         let Some(content) = object.completed.as_ref().filter(|_| !object.mistakable) else { continue };
+        let content = sim.disk.plain(content);
         for line in content.split(|b| *b == b'\n').filter(|line| line.len() < max) {
             let bare = line.strip_suffix(b"\r").unwrap_or(line);
             if !is_composed(line, &found) && !is_composed(bare, &found) {

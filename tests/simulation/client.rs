@@ -8,12 +8,13 @@ use std::time::Duration;
 use spoolway::agent::channel::progress::Run;
 use spoolway::agent::channel::splitter::Line;
 use spoolway::agent::channel::{Delivered, Records};
-use spoolway::agent::sink::kafka::{Checkpoint, Cluster, Producer, Topics};
+use spoolway::agent::sink::kafka::{Checkpoint, Cluster, Producer, Topics, kept};
 use spoolway::agent::sink::{Failure, SinkError};
 use spoolway::pipeline::pod::CheckpointTopic;
 use spoolway::pipeline::report::FlowReason;
 
-use super::broker::{CHECKPOINTS, Late, PARTITIONS, Refused, Sent};
+use super::broker::{CHECKPOINTS, Identity, Late, PARTITIONS, Refused, Sent, State};
+use super::mutation::Bug;
 use super::sim::{Shared, Sim, step};
 
 /// Partitions of the checkpoint topic.
@@ -22,16 +23,34 @@ pub const CHECKPOINT_PARTITIONS: u32 = 5;
 const QUEUE: usize = 20;
 
 /// The brokers as one agent sees them.
-pub struct Brokers(pub Shared);
+pub struct Brokers {
+    sim: Shared,
+    transactional_id: String,
+    /// Progress that was read too early, where that is the planted bug.
+    early: Option<Vec<Checkpoint>>,
+}
+
+impl Brokers {
+    pub fn new(sim: &Shared, transactional_id: String) -> Self {
+        let id = if sim.borrow().has(Bug::IdOfItsOwn) {
+            format!("{transactional_id}~{}", sim.borrow().agents)
+        } else {
+            transactional_id
+        };
+        Brokers { sim: sim.clone(), transactional_id: id, early: None }
+    }
+}
 
 /// A producer.
 pub struct Sender {
     sim: Shared,
-    epoch: u64,
+    who: Identity,
     queue: Vec<Sent>,
     delivered: Vec<Delivered>,
     /// Everything of the transaction is queued, nothing is left to do but to send and to commit.
     committing: bool,
+    /// The commit was answered and is not sent, where that is the planted bug.
+    unsent: bool,
 }
 
 fn failed(failure: Failure, message: &str) -> SinkError {
@@ -58,6 +77,10 @@ impl Sim {
         }
         if !wait.is_zero() {
             self.pass(wait);
+        } else if self.fails(2) {
+            let time = Duration::from_millis(self.rng.u64(50..6000));
+            self.hit("slow answer");
+            self.pass(time);
         }
         Ok(())
     }
@@ -67,8 +90,8 @@ impl Cluster for Brokers {
     type Producer = Sender;
 
     fn prepare(&mut self) -> Result<Topics, SinkError> {
-        step(&self.0, "prepare");
-        let sim = &mut *self.0.borrow_mut();
+        step(&self.sim, "prepare");
+        let sim = &mut *self.sim.borrow_mut();
         sim.reach(Duration::from_secs(10))?;
         if sim.fails(2) {
             return sim.refuse("coordinator moved", Failure::Retry);
@@ -79,8 +102,11 @@ impl Cluster for Brokers {
     }
 
     fn producer(&mut self) -> Result<Sender, SinkError> {
-        step(&self.0, "init");
-        let sim = &mut *self.0.borrow_mut();
+        if self.sim.borrow().has(Bug::ProgressBeforeInit) {
+            self.early = Some(self.checkpoints(kept::partition_of("node-1", CHECKPOINT_PARTITIONS))?);
+        }
+        step(&self.sim, "init");
+        let sim = &mut *self.sim.borrow_mut();
         sim.reach(Duration::from_secs(40))?;
         if sim.fails(3) {
             let time = Duration::from_millis(sim.rng.u64(100..8000));
@@ -90,24 +116,31 @@ impl Cluster for Brokers {
         if sim.fails(2) {
             // It may have taken effect all the same.
             if sim.chance(500) {
-                sim.broker.init();
+                sim.broker.init(&self.transactional_id);
             }
             return sim.refuse("init refused", Failure::RetrySlowly);
         }
-        let epoch = sim.broker.init();
-        sim.say(|| format!("init: epoch {epoch}"));
-        Ok(Sender { sim: self.0.clone(), epoch, queue: vec![], delivered: vec![], committing: false })
+        let reused = sim.reused();
+        let who = reused.unwrap_or_else(|| sim.broker.init(&self.transactional_id));
+        sim.say(|| format!("init: epoch {}", who.epoch));
+        let (queue, delivered) = (vec![], vec![]);
+        Ok(Sender { sim: self.sim.clone(), who, queue, delivered, committing: false, unsent: false })
     }
 
     fn checkpoints(&mut self, partition: i32) -> Result<Vec<Checkpoint>, SinkError> {
-        step(&self.0, "read progress");
-        let sim = &mut *self.0.borrow_mut();
-        sim.reach(Duration::from_secs(10))?;
-        if sim.fails(2) {
-            sim.broker.neighbour_until = sim.now + Duration::from_secs(sim.rng.u64(1..60));
+        if let Some(early) = self.early.take() {
+            return Ok(early);
         }
+        step(&self.sim, "read progress");
+        let sim = &mut *self.sim.borrow_mut();
+        sim.reach(Duration::from_secs(10))?;
+        let end = sim.broker.high_watermark(CHECKPOINTS, partition);
         let deadline = sim.now + Duration::from_secs(45);
-        while sim.broker.is_unstable(CHECKPOINTS, partition, sim.now) {
+        if sim.broker.last_stable_offset(CHECKPOINTS, partition) < end {
+            sim.hit("neighbour's open transaction before our progress");
+        }
+        let patient = !sim.has(Bug::ReadsToLastStableOffset) && !sim.has(Bug::ProgressBeforeInit);
+        while patient && sim.broker.last_stable_offset(CHECKPOINTS, partition) < end {
             sim.pass(Duration::from_millis(900));
             if sim.now > deadline {
                 return sim.refuse("progress incomplete", Failure::Retry);
@@ -117,12 +150,13 @@ impl Cluster for Brokers {
             sim.broker.compact(CHECKPOINTS, partition);
             sim.hit("progress compacted");
         }
-        let records = sim.broker.committed(CHECKPOINTS, partition);
+        let stable = sim.broker.last_stable_offset(CHECKPOINTS, partition) as i64;
+        let records = sim.broker.committed(CHECKPOINTS, partition).take_while(|(offset, _)| *offset < stable);
         Ok(records.map(|(_, r)| (r.key.clone(), r.value.clone())).collect())
     }
 
     fn now(&self) -> Duration {
-        self.0.borrow().now
+        self.sim.borrow().now
     }
 }
 
@@ -136,12 +170,20 @@ impl Sender {
         let sim = &mut *self.sim.borrow_mut();
         sim.reach(Duration::from_secs(20))?;
         for _ in 0..count {
-            if sim.fails(1) {
+            let fails = sim.fails(1);
+            if fails && sim.has(Bug::FailedDeliveryIgnored) {
+                self.queue.remove(0);
+                continue;
+            }
+            if fails && !sim.has(Bug::RecordSentAgain) {
                 return sim.refuse("delivery fails", Failure::TimedOut);
             }
             let sent = self.queue.remove(0);
             let (slot, partition, now) = (sent.slot, sent.partition, sim.now);
-            let offset = match sim.broker.append(self.epoch, sent, now) {
+            if fails {
+                let _ = sim.broker.append(&self.who, sent.clone(), now);
+            }
+            let offset = match sim.broker.append(&self.who, sent, now) {
                 Ok(offset) => offset,
                 Err(Refused::Fenced) => return sim.refuse("fenced", Failure::Fenced),
                 Err(Refused::TooLarge) => {
@@ -184,6 +226,7 @@ fn note(runs: &mut Delivered, partition: i32, offset: Option<i64>) {
 
 impl Producer for Sender {
     fn begin(&mut self) -> Result<(), SinkError> {
+        self.send_commit()?;
         step(&self.sim, "begin");
         self.delivered.clear();
         let sim = &mut *self.sim.borrow_mut();
@@ -197,7 +240,7 @@ impl Producer for Sender {
         step(&self.sim, "append");
         let body = &data[to.back..];
         for line in lines {
-            if self.sim.borrow_mut().fails_large() {
+            if self.sim.borrow_mut().fails_seldom() {
                 return self.sim.borrow_mut().refuse("too large, local", Failure::TooLarge { slot: to.slot });
             }
             let value = Some(line.of(body).to_vec());
@@ -217,7 +260,11 @@ impl Producer for Sender {
     ) -> Result<(), SinkError> {
         step(&self.sim, "own record");
         let (topic, key, value) = (topic.to_owned(), key.as_bytes().to_vec(), value.map(<[u8]>::to_vec));
-        self.push(Sent { topic, partition: partition.unwrap_or(0), slot: None, key, value })
+        let mut partition = partition.unwrap_or(0);
+        if topic == CHECKPOINTS && self.sim.borrow().has(Bug::AnotherPartition) {
+            partition = (partition + 1) % CHECKPOINT_PARTITIONS as i32;
+        }
+        self.push(Sent { topic, partition, slot: None, key, value })
     }
 
     fn flush(&mut self) -> Result<Vec<Delivered>, SinkError> {
@@ -227,6 +274,21 @@ impl Producer for Sender {
     }
 
     fn commit(&mut self) -> Result<(), SinkError> {
+        self.unsent = true;
+        if self.sim.borrow().has(Bug::RenameBeforeCommit) { Ok(()) } else { self.send_commit() }
+    }
+
+    fn idle(&mut self) -> Option<(FlowReason, String)> {
+        self.send_commit().err().map(|e| (e.reason, e.message))
+    }
+}
+
+impl Sender {
+    /// Sends the commit, if there is one to send.
+    fn send_commit(&mut self) -> Result<(), SinkError> {
+        if !std::mem::take(&mut self.unsent) {
+            return Ok(());
+        }
         self.committing = true;
         step(&self.sim, "commit begins");
         self.committing = false;
@@ -235,42 +297,43 @@ impl Producer for Sender {
         {
             let sim = &mut *self.sim.borrow_mut();
             sim.reach(Duration::from_secs(20))?;
-            if self.epoch != sim.broker.epoch {
+            if !sim.broker.holds(&self.who) {
                 return sim.refuse("fenced", Failure::Fenced);
             }
             if sim.fails(1) {
                 return sim.refuse("abortable error", Failure::Retry);
             }
             if sim.fails(3) {
-                return sim.lose_commit(self.epoch);
+                return sim.lose_commit(&self.who);
             }
-            sim.commit_now();
+            sim.commit_now(&self.who);
         }
         step(&self.sim, "commit answered");
         Ok(())
     }
-
-    fn idle(&mut self) -> Option<(FlowReason, String)> {
-        None
-    }
 }
 
 impl Sim {
-    fn fails_large(&mut self) -> bool {
-        self.fails(1) && self.chance(100)
-    }
-
     /// The request, or its answer, is lost.
-    fn lose_commit(&mut self, epoch: u64) -> Result<(), SinkError> {
+    fn lose_commit(&mut self, who: &Identity) -> Result<(), SinkError> {
         match self.rng.u8(0..3) {
             0 => self.hit("commit lost before it took effect"),
             1 => {
-                self.commit_now();
+                self.commit_now(who);
                 self.hit("commit lost after it took effect");
             }
-            _ => self.broker.late.push(Late::Commit(epoch)),
+            _ => self.broker.late.push(Late::Commit(who.clone())),
+        }
+        if self.has(Bug::LostCommitBelieved) {
+            return Ok(());
         }
         Err(failed(Failure::TimedOut, "the commit was not answered"))
+    }
+
+    /// The producer that this agent dropped, where taking it again is the planted bug.
+    fn reused(&mut self) -> Option<Identity> {
+        let (agent, who) = self.dropped.take()?;
+        (self.lives.last().is_some_and(|l| l.agent == agent) && self.broker.holds(&who)).then_some(who)
     }
 }
 
@@ -281,10 +344,17 @@ impl Drop for Sender {
         if self.committing && sim.rng.bool() {
             // Not dead but hanging: what it has not sent yet it sends when it wakes up.
             let rest = std::mem::take(&mut self.queue);
-            return sim.broker.late.push(Late::Zombie(self.epoch, rest));
+            return sim.broker.late.push(Late::Zombie(self.who.clone(), rest));
         }
         for sent in self.queue.drain(..).take(5) {
-            sim.broker.late.push(Late::Record(self.epoch, sent));
+            sim.broker.late.push(Late::Record(self.who.clone(), sent));
+        }
+        if sim.has(Bug::ReusedProducer) && !std::thread::panicking() {
+            // As `abort_transaction` would do, which the other guarantees of a producer make look safe.
+            if sim.broker.holds(&self.who) {
+                sim.broker.end(&self.who.id, State::Aborted);
+            }
+            sim.dropped = sim.lives.last().map(|l| (l.agent, self.who.clone()));
         }
     }
 }

@@ -51,10 +51,24 @@ pub struct Object {
 }
 
 impl Object {
+    /// Nothing of it can be shipped.
+    pub fn is_junk(&self) -> bool {
+        self.special || self.data.starts_with(b"\x1f\x8b")
+    }
+
     /// True where it begins as `content` does, as far as both go: without a birth time nobody can tell them apart.
     pub fn begins_like(&self, content: &[u8]) -> bool {
         self.data.starts_with(content) || content.starts_with(&self.data)
     }
+}
+
+/// A file's end that the disk may forget.
+#[derive(Debug)]
+pub struct Unsynced {
+    pub name: String,
+    /// Its new name, where it was not deleted.
+    pub renamed: Option<String>,
+    pub key: Key,
 }
 
 /// The disk.
@@ -69,8 +83,14 @@ pub struct Disk {
     pub changed: i64,
     /// It was moved away.
     pub gone: bool,
+    /// Its permissions let no agent rename in it.
+    pub unwritable: bool,
+    /// What agents did in it since it was last synced.
+    pub unsynced: Vec<Unsynced>,
     /// Whether this file system tells birth times.
     pub births: bool,
+    /// Bytes of a character: 2 where files are UTF-16, of which only ASCII is used.
+    pub width: usize,
     /// Nanoseconds of one tick of the file system's clock.
     pub grain: i64,
     pub next_inode: u64,
@@ -79,6 +99,21 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Text as it stands in files.
+    pub fn encoded(&self, text: &[u8]) -> Vec<u8> {
+        text.iter().flat_map(|byte| [*byte].into_iter().chain(vec![0; self.width - 1])).collect()
+    }
+
+    /// The text of what stands in a file.
+    pub fn plain(&self, data: &[u8]) -> Vec<u8> {
+        data.iter().step_by(self.width).copied().collect()
+    }
+
+    /// Bytes that hold no part of a character.
+    pub fn whole(&self, bytes: usize) -> usize {
+        bytes / self.width * self.width
+    }
+
     /// The file system's clock at `now`.
     pub fn time(&self, now: std::time::Duration) -> i64 {
         let nanoseconds = now.as_nanos() as i64;
@@ -108,10 +143,11 @@ impl Disk {
 
     /// Replaces the content, and notes every line there is now.
     pub fn write(&mut self, key: Key, data: Vec<u8>, time: i64) {
+        let text = self.plain(&data);
         let o = &mut self.objects[key];
         (o.data, o.modified, o.changed, o.version) = (data, time, time, o.version + 1);
         o.longest = o.longest.max(o.data.len());
-        for line in o.data.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             // An unfinished line may end in the first half of its end.
             for line in [line, line.strip_suffix(b"\r").unwrap_or(line)] {
                 o.lines.entry(line.to_vec()).or_insert(o.disruptions);
@@ -135,6 +171,26 @@ impl Disk {
         self.changed = time;
         self.unlinked(key, time);
         Some(key)
+    }
+
+    /// What completed a file did not happen after all; false where others have used name or inode number since.
+    pub fn undo(&mut self, done: &Unsynced, time: i64) -> bool {
+        if self.names.contains_key(&done.name) {
+            return false;
+        }
+        let object = &self.objects[done.key];
+        let there = match &done.renamed {
+            Some(target) => self.names.get(target) == Some(&done.key),
+            None => object.links > 0 || object.descriptors > 0 || self.free.contains(&object.inode),
+        };
+        if there {
+            self.free.retain(|inode| *inode != object.inode);
+            self.link(&done.name, done.key, time);
+            if let Some(target) = &done.renamed {
+                self.unlink(target, time);
+            }
+        }
+        there
     }
 
     /// One name less.

@@ -7,6 +7,7 @@ use spoolway::agent::channel::{Channel, Settings};
 use spoolway::agent::run::{Surroundings, run};
 use spoolway::agent::sink::Opened;
 use spoolway::agent::sink::kafka::{self, KafkaSink};
+use spoolway::pipeline::Completion;
 use spoolway::pipeline::report::FlowReason;
 
 use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS};
@@ -51,12 +52,16 @@ impl Surroundings for World {
 impl Sim {
     /// While draining: true when there is nothing more to wait for.
     fn rests(&mut self, reason: FlowReason, channel: &Channel) -> bool {
+        if reason != FlowReason::Idle && self.now - self.drain_since.expect("it drains") <= DRAIN {
+            return false;
+        }
         let waited = self.now - self.drain_since.expect("it drains");
         let left: Vec<_> = self.disk.candidates().map(|(name, key)| (name.clone(), key)).collect();
-        if left.is_empty() && reason == FlowReason::Idle {
+        let shipped = |key| self.completion == Completion::Track && super::check::is_shipped(self, key);
+        if reason == FlowReason::Idle && left.iter().all(|(_, key)| shipped(*key)) {
             return true;
         }
-        let excused = left.iter().all(|(_, key)| self.is_excused(*key));
+        let excused = left.iter().all(|(_, key)| self.is_excused(*key) || shipped(*key));
         if reason == FlowReason::Idle && waited > RETRIED && excused {
             return true;
         }
@@ -89,7 +94,7 @@ fn names() -> kafka::Settings {
 impl Sim {
     /// The loop ended for another configuration: that one, after a while of rest where it says so. How lines are cut stays, for the
     /// judge knows one way only.
-    fn changed(&mut self) -> Option<Settings> {
+    fn changed(&mut self) -> Option<(Settings, Completion)> {
         if !self.is_changed() || self.stopping() {
             return None;
         }
@@ -104,28 +109,32 @@ impl Sim {
         let rules = self.settings.rules;
         let mut settings = super::settings(&mut self.rng);
         settings.partitions.fixed = self.rng.bool().then(|| self.rng.i32(0..PARTITIONS as i32));
-        Some(Settings { rules, ..settings })
+        let completion = if self.rng.bool() { self.completion } else { super::completion(&mut self.rng) };
+        Some((Settings { rules, track: completion == Completion::Track, ..settings }, completion))
     }
 }
 
 /// One life of an agent; a panic that is not a kill goes on.
 pub fn live(shared: &Shared, life: Life, once: bool) {
-    let (settings, seed, agent) = {
+    let (settings, completion, seed, agent) = {
         let sim = &mut *shared.borrow_mut();
         sim.agents += 1;
         let agent = sim.agents;
         sim.say(|| format!("agent {agent} starts: {life:?}{}", if once { ", once" } else { "" }));
         sim.lives.push(Life { agent, ..life });
-        (Settings { once, ..sim.settings.clone() }, sim.rng.u64(..), agent)
+        (Settings { once, ..sim.settings.clone() }, sim.completion, sim.rng.u64(..), agent)
     };
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        let mut source = Spool::new(shared, agent);
+        let mut source = Spool::new(shared, agent, completion);
         let mut channel = Channel::new(settings, seed);
         let ended = loop {
-            let mut sink = KafkaSink::new(names(), Brokers(shared.clone()));
+            let mut sink = KafkaSink::new(names(), Brokers::new(shared, names().transactional_id));
             let ended = run(&mut source, &mut sink, &mut channel, &mut World(shared.clone()), once);
             match shared.borrow_mut().changed() {
-                Some(settings) => channel.set_all(Settings { once, ..settings }),
+                Some((settings, completion)) => {
+                    source.completion = completion;
+                    channel.set_all(Settings { once, ..settings });
+                }
                 None => break ended,
             }
         };

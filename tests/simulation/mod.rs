@@ -1,31 +1,38 @@
 //! The real loop over a simulated disk and broker, by seed: every promise of exactly-once is checked when all has drained.
 //!
-//! `SPOOLWAY_SEEDS=2000` runs that many seeds; `SEED=7` runs one and prints its schedule. `sim` is the world, `disk` and
+//! `make simulate N=20000` runs that many seeds, and prints how often each fault was hit and where agents were killed; `SEED=7` runs
+//! one and prints its schedule, with `BUG=NoSecondLook` of agents that make this mistake (`mutation`). `sim` is the world, `disk` and
 //! `spool` the directory, `broker` and `client` Kafka, `outside` what others do, `life` the agents, `check` the promises.
 
 mod broker;
 mod check;
 mod client;
+mod completing;
 mod disk;
 mod fault;
 mod life;
+mod mutation;
 mod outside;
 mod sim;
 mod spool;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use spoolway::agent::channel::Settings;
+use spoolway::agent::channel::charset::Charset;
 use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::{ConsumeOrder, OnLongLine};
+use spoolway::pipeline::{Completion, ConsumeOrder, DecodeErrorPolicy, OnLongLine};
 
-use broker::{Broker, CHECKPOINTS, TOPIC};
+use crate::seed::number;
+use broker::{Broker, CHECKPOINTS, PARTITIONS, State, TOPIC};
 use disk::Disk;
-use fault::Hits;
+use fault::{COMPLETING, CRASHES, Hits};
+use mutation::{BUGS, Bug};
 use sim::{Life, Shared, Sim};
 
 /// Seeds of a normal test run.
@@ -41,7 +48,11 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
         rules: Rules {
             max_line: 40,
             on_long_line: [OnLongLine::Split, OnLongLine::Truncate, OnLongLine::Skip][pick(&[0, 1, 2]) as usize],
-            charset: None,
+            charset: if pick(&[0, 0, 0, 0, 1]) == 1 {
+                Charset::new("utf-16le", DecodeErrorPolicy::Replace)
+            } else {
+                None
+            },
         },
         order: [ConsumeOrder::Oldest, ConsumeOrder::Youngest, ConsumeOrder::Random][pick(&[0, 1, 2]) as usize],
         track: false,
@@ -54,9 +65,18 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
     }
 }
 
-fn world(seed: u64, records: bool) -> Shared {
+fn completion(rng: &mut fastrand::Rng) -> Completion {
+    match rng.u8(0..8) {
+        0..=3 => Completion::Rename,
+        4..=5 => Completion::Delete,
+        _ => Completion::Track,
+    }
+}
+
+fn world(seed: u64, bug: Option<Bug>, records: bool) -> Shared {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let settings = settings(&mut rng);
+    let completion = completion(&mut rng);
+    let settings = Settings { track: completion == Completion::Track, ..settings(&mut rng) };
     let mut broker = Broker::new(if rng.u8(0..6) == 0 { 36 } else { usize::MAX });
     // Neighbours share the checkpoint partition; one of their ids begins like ours.
     for partition in 0..client::CHECKPOINT_PARTITIONS as i32 {
@@ -64,7 +84,9 @@ fn world(seed: u64, records: bool) -> Shared {
             broker.foreign(CHECKPOINTS, partition, format!("{neighbour}/00000000000000ff").as_bytes(), b"{}");
         }
     }
-    let disk = Disk { births: rng.u8(0..3) > 0, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
+    let births = rng.u8(0..3) > 0 && bug != Some(Bug::IdentityUnchecked);
+    let width = if settings.rules.charset.is_some() { 2 } else { 1 };
+    let disk = Disk { births, width, grain: if rng.bool() { 4_000_000 } else { 1 }, ..Disk::default() };
     let faults = [0, 3, 15, 40][rng.usize(0..4)];
     let (actions, lock_works) = (rng.u32(3..60), rng.u8(0..3) > 0);
     Rc::new(RefCell::new(Sim {
@@ -84,12 +106,20 @@ fn world(seed: u64, records: bool) -> Shared {
         lock: None,
         lock_works,
         settings,
+        completion,
         broken: vec![],
+        held: BTreeMap::new(),
+        bug,
+        dropped: None,
+        believed: HashMap::new(),
     }))
 }
 
 /// Lives, deaths and the drain of one seed.
 fn schedule(shared: &Shared) {
+    if shared.borrow().disk.width > 1 {
+        shared.borrow_mut().hit("files in UTF-16");
+    }
     let lives = shared.borrow_mut().rng.u32(1..6);
     for _ in 0..lives {
         let (life, once) = {
@@ -98,10 +128,18 @@ fn schedule(shared: &Shared) {
             let successor = (rng.u8(0..4) == 0).then(|| rng.u32(3..100));
             let once = rng.u8(0..6) == 0;
             let change = (!once && rng.u8(0..3) == 0).then(|| rng.u32(1..100));
-            (Life { left, polite: rng.u8(0..3) == 0, successor, change, ..Life::default() }, once)
+            // Else the moments that are short would hardly ever be hit.
+            let rare = &CRASHES[if rng.bool() { 0 } else { COMPLETING }..];
+            let target = rng.bool().then(|| (rare[rng.usize(0..rare.len())], rng.u32(0..4)));
+            let left = if target.is_some() { left + 300 } else { left };
+            (Life { left, polite: rng.u8(0..3) == 0, target, successor, change, ..Life::default() }, once)
         };
         life::live(shared, life, once);
-        if !shared.borrow().broken.is_empty() {
+        let sim = &mut *shared.borrow_mut();
+        if sim.faults > 0 && sim.rng.u8(0..3) == 0 {
+            sim.lose_power();
+        }
+        if !sim.broken.is_empty() {
             return;
         }
     }
@@ -111,8 +149,8 @@ fn schedule(shared: &Shared) {
 }
 
 /// Runs one seed; what is broken, and its world.
-fn run_seed(seed: u64, records: bool) -> (Vec<String>, Shared) {
-    let shared = world(seed, records);
+fn run_seed(seed: u64, bug: Option<Bug>, records: bool) -> (Vec<String>, Shared) {
+    let shared = world(seed, bug, records);
     let ran = catch_unwind(AssertUnwindSafe(|| {
         schedule(&shared);
         let sim = &mut *shared.borrow_mut();
@@ -129,35 +167,60 @@ fn run_seed(seed: u64, records: bool) -> (Vec<String>, Shared) {
     (broken, shared)
 }
 
-fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
+/// What a run was over, for its table.
+#[derive(Default)]
+struct Sums {
+    agents: u64,
+    files: u64,
+    transactions: u64,
+    lines: u64,
+}
+
+impl Sums {
+    fn add(&mut self, sim: &Sim) {
+        self.agents += u64::from(sim.agents);
+        self.files += sim.disk.objects.len() as u64;
+        self.transactions += sim.broker.states.iter().filter(|state| **state == State::Committed).count() as u64;
+        self.lines += (0..PARTITIONS as i32).map(|p| sim.broker.committed(TOPIC, p).count() as u64).sum::<u64>();
+    }
+}
+
+impl std::fmt::Display for Sums {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Sums { agents, files, transactions, lines } = self;
+        write!(f, "{lines} lines of {files} files committed in {transactions} transactions by {agents} agents")
+    }
 }
 
 #[test]
 fn simulation() {
-    if let Some(seed) = from_env("SEED") {
-        let (broken, shared) = run_seed(seed, true);
+    if let Some(seed) = number("SEED") {
+        let bug = std::env::var("BUG").ok().map(|name| {
+            let named = BUGS.iter().find(|(bug, _)| format!("{bug:?}") == name);
+            named.unwrap_or_else(|| panic!("BUG={name} is none of {BUGS:?}")).0
+        });
+        let (broken, shared) = run_seed(seed, bug, true);
         println!("{}", shared.borrow().schedule.join("\n"));
         assert!(broken.is_empty(), "seed {seed}: {}", broken.join("\n"));
         return;
     }
-    let (first, seeds) =
-        (from_env("SPOOLWAY_FIRST_SEED").unwrap_or(0), from_env("SPOOLWAY_SEEDS").unwrap_or(SEEDS));
-    let (mut hits, mut failed) = (Hits::default(), vec![]);
+    let (first, seeds) = (number("FIRST_SEED").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS));
+    let (mut hits, mut sums, mut failed) = (Hits::default(), Sums::default(), vec![]);
     for seed in first..first + seeds {
-        let (broken, shared) = run_seed(seed, false);
+        let (broken, shared) = run_seed(seed, None, false);
         hits.add(&shared.borrow().hits);
+        sums.add(&shared.borrow());
         if !broken.is_empty() {
             failed.push((seed, broken));
         }
     }
     let (table, missing) = hits.table();
-    println!("{table}");
+    println!("{table}\n{seeds} seeds: {sums}");
     for (seed, broken) in &failed {
         println!("seed {seed}: {}", broken.join("; "));
     }
     if let Some((seed, broken)) = failed.first() {
-        let (_, shared) = run_seed(*seed, true);
+        let (_, shared) = run_seed(*seed, None, true);
         println!("{}", shared.borrow().schedule.join("\n"));
         panic!("{} of {seeds} seeds fail; SEED={seed} replays the first: {}", failed.len(), broken.join("; "));
     }

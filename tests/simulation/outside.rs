@@ -1,5 +1,6 @@
 //! What others do in the directory while the agents run: write, cut, rewrite, rename, remove, take away and bring back.
 
+use super::broker::{NEIGHBOUR, State};
 use super::disk::{Key, SUFFIX};
 use super::sim::Sim;
 
@@ -13,12 +14,14 @@ const HEADER: &[u8] = b"time,client,status\n";
 impl Sim {
     /// Something happens, or nothing.
     pub fn act_outside(&mut self) {
+        // Nothing goes on as long as this lasts: not long.
+        self.disk.unwritable &= !self.chance(200);
         if self.actions == 0 || !self.chance(90) {
             return;
         }
         self.actions -= 1;
         let candidates: Vec<(String, Key)> = self.disk.candidates().map(|(n, k)| (n.clone(), k)).collect();
-        let action = self.rng.u8(0..40);
+        let action = self.rng.u8(0..42);
         if candidates.is_empty() || (action < 12 && self.disk.objects.len() < OBJECTS) {
             return self.drop_file();
         }
@@ -34,6 +37,11 @@ impl Sim {
             33..=34 => self.toggle(key),
             35 => self.after_completion(),
             36 => self.bring_back(),
+            40 => {
+                self.disk.unwritable = true;
+                self.say(|| "  the directory's permissions change".into());
+            }
+            41 => self.fill_up(key),
             37 => {
                 let gone = !self.disk.gone;
                 self.disk.gone = gone;
@@ -63,9 +71,9 @@ impl Sim {
         self.disk.serial
     }
 
-    /// A line that no other file has and this one has once, without its end.
+    /// A line that no other file has and this one has once, without its end. Not encoded.
     fn line(&mut self) -> Vec<u8> {
-        let max = self.settings.rules.max_line;
+        let max = self.settings.rules.max_line / self.disk.width;
         let mut line = format!("n{}.", self.serial()).into_bytes();
         let long = self.rng.u8(0..60) == 0;
         let length = if long { self.rng.usize(max..max * 4) } else { self.rng.usize(line.len()..=max) };
@@ -92,7 +100,7 @@ impl Sim {
             text.extend(self.line());
             self.hit("append without newline");
         }
-        text
+        self.disk.encoded(&text)
     }
 
     fn drop_file(&mut self) {
@@ -117,7 +125,7 @@ impl Sim {
             self.hit("drop an empty file");
         } else if (1..=3).contains(&kind) && !self.disk.objects[key].mistakable {
             self.hit("same head as another");
-            data.splice(0..0, HEADER.iter().copied());
+            data.splice(0..0, self.disk.encoded(HEADER));
         } else if (4..=5).contains(&kind) && !self.disk.objects[key].mistakable {
             let other = self.rng.usize(0..self.disk.objects.len());
             data.splice(0..0, self.disk.objects[other].data.clone());
@@ -141,7 +149,8 @@ impl Sim {
         }
         if self.rng.u8(0..10) == 0 {
             self.hit("completed name taken before");
-            let (other, _) = self.disk.make(b"not ours\n".to_vec(), time, false);
+            let content = self.disk.encoded(b"not ours\n");
+            let (other, _) = self.disk.make(content, time, false);
             self.disk.link(&format!("{name}{SUFFIX}"), other, time);
             self.disk.objects[other].copied = true;
         }
@@ -153,17 +162,42 @@ impl Sim {
 
     fn append(&mut self, key: Key) {
         let object = &self.disk.objects[key];
-        if object.data.len() > BYTES || object.special || object.data.starts_with(b"\x1f\x8b") {
+        if object.data.len() > BYTES || object.is_junk() {
             return;
         }
         let mut data = object.data.clone();
         if self.rng.u8(0..4) == 0 {
-            data.push(b'\n');
+            data.extend(self.disk.encoded(b"\n"));
         } else {
             data.extend(self.text(5));
         }
         self.change(key, data, false);
         self.hit("append");
+    }
+
+    /// A writer on a full disk: only a part of what it writes is there, and it goes on when there is room again.
+    fn fill_up(&mut self, key: Key) {
+        let object = &self.disk.objects[key];
+        if object.data.len() > BYTES || object.is_junk() {
+            return;
+        }
+        let mut data = object.data.clone();
+        let text = self.text(3);
+        let fits = self.disk.whole(self.rng.usize(0..text.len()));
+        data.extend_from_slice(&text[..fits]);
+        self.change(key, data, false);
+        self.hit("append cut short by a full disk (ENOSPC)");
+    }
+
+    /// The last bytes that were written are gone.
+    pub fn cut_short(&mut self, key: Key) {
+        if self.disk.objects[key].is_junk() {
+            return;
+        }
+        self.hit("torn by a loss of power: a writer's last bytes are gone");
+        let mut data = self.disk.objects[key].data.clone();
+        data.truncate(data.len() - self.disk.whole(self.rng.usize(0..=data.len().min(60))));
+        self.change(key, data, true);
     }
 
     /// New content for an object.
@@ -179,8 +213,8 @@ impl Sim {
         let old = self.disk.objects[key].data.clone();
         let mut data = vec![];
         while data.len() < old.len() {
-            data.extend(self.line());
-            data.push(b'\n');
+            let line = [self.line(), vec![b'\n']].concat();
+            data.extend(self.disk.encoded(&line));
         }
         data.truncate(old.len());
         self.change(key, data, true);
@@ -188,8 +222,11 @@ impl Sim {
     }
 
     fn truncate(&mut self, key: Key) {
+        if self.disk.objects[key].is_junk() {
+            return;
+        }
         let old = self.disk.objects[key].data.clone();
-        let length = if self.rng.bool() { 0 } else { self.rng.usize(0..=old.len()) };
+        let length = if self.rng.bool() { 0 } else { self.disk.whole(self.rng.usize(0..=old.len())) };
         let mut data = old[..length].to_vec();
         if length < old.len() && self.rng.u8(0..4) == 0 {
             // A writer without O_APPEND goes on where it was.
@@ -307,10 +344,11 @@ impl Sim {
 
     /// Everything that stands in the way is set right, so that all can drain.
     pub fn set_right(&mut self) {
-        (self.faults, self.actions, self.disk.gone) = (0, 0, false);
+        (self.faults, self.actions) = (0, 0);
+        (self.disk.gone, self.disk.unwritable) = (false, false);
         self.broker.largest = usize::MAX;
         self.broker.away_until = self.now;
-        self.broker.neighbour_until = self.now;
+        self.broker.end(NEIGHBOUR, State::Aborted);
         self.drain_since = Some(self.now);
         let time = self.time();
         for key in 0..self.disk.objects.len() {
@@ -318,9 +356,8 @@ impl Sim {
             (object.writer, object.refused, object.damaged) = (false, false, false);
             object.changed = time;
         }
-        let junk = |o: &super::disk::Object| o.special || o.data.starts_with(b"\x1f\x8b");
-        let names: Vec<String> =
-            self.disk.candidates().filter(|(_, k)| junk(&self.disk.objects[*k])).map(|(n, _)| n.clone()).collect();
+        let junk = self.disk.candidates().filter(|(_, key)| self.disk.objects[*key].is_junk());
+        let names: Vec<String> = junk.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.disk.unlink(&name, time);
         }

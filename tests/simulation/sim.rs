@@ -2,13 +2,17 @@
 //! generator, so a seed is a schedule.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::broker::Broker;
+use spoolway::agent::channel::progress::Progress;
+
+use super::broker::{Broker, Identity};
 use super::disk::Disk;
 use super::fault::{Hits, killed};
+use super::mutation::Bug;
 
 /// More pieces of I/O than this, with nothing going wrong any more, are an endless loop.
 const DRAIN_STEPS: u32 = 60_000;
@@ -30,6 +34,8 @@ pub struct Life {
     pub polite: bool,
     /// It is told to stop.
     pub stopping: bool,
+    /// Killed before this piece of I/O, when it comes for the time that is counted down.
+    pub target: Option<(&'static str, u32)>,
     /// Pieces of I/O until a successor starts while it hangs.
     pub successor: Option<u32>,
     /// Pieces of I/O until its configuration changes.
@@ -62,13 +68,28 @@ pub struct Sim {
     pub lock_works: bool,
     /// What every agent of this seed is set to.
     pub settings: spoolway::agent::channel::Settings,
+    /// What completes a file.
+    pub completion: spoolway::pipeline::Completion,
     /// Pieces of I/O since draining began.
     pub drain_steps: u32,
     /// What is promised and was found broken, at the moment it happened.
     pub broken: Vec<String>,
+    /// The progress that holds, by file id.
+    pub held: BTreeMap<String, Progress>,
+    /// A mistake that the agents of this world make.
+    pub bug: Option<Bug>,
+    /// Who dropped which producer last, and could take it again.
+    pub dropped: Option<(u32, Identity)>,
+    /// What agents without an identity check believe to have read: by inode, a byte and where.
+    pub believed: HashMap<u64, BTreeMap<u64, u8>>,
 }
 
 impl Sim {
+    /// True where the agents make this mistake.
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
     /// True in `per_thousand` of the cases.
     pub fn chance(&mut self, per_thousand: u32) -> bool {
         self.rng.u32(0..1000) < per_thousand
@@ -135,11 +156,19 @@ impl Sim {
             }
             return self.drain_steps > DRAIN_STEPS;
         }
-        if self.life().left > 0 {
+        let aimed = match &mut self.life().target {
+            Some((at, 0)) if *at == point => true,
+            Some((at, times)) if *at == point => {
+                *times -= 1;
+                false
+            }
+            _ => false,
+        };
+        if self.life().left > 0 && !aimed {
             self.life().left -= 1;
             return false;
         }
-        if self.life().polite && !self.life().stopping {
+        if !aimed && self.life().polite && !self.life().stopping {
             let life = self.life();
             (life.stopping, life.left) = (true, 100);
             self.hit("stop signal");

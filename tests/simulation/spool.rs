@@ -1,21 +1,26 @@
 //! The spool directory of one agent, on the simulated disk: call by call what `source::spooldir` does, with the outside
 //! world acting between the calls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use spoolway::agent::channel::digest::Mark;
 use spoolway::agent::channel::file::{Entry, Obstacle, Reason};
 use spoolway::agent::channel::name::Name;
 use spoolway::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
 use spoolway::agent::source::{FileError, Source, SourceError};
+use spoolway::pipeline;
 use spoolway::pipeline::report::FlowReason;
 
 use super::disk::{Key, SUFFIX};
+use super::mutation::Bug;
 use super::sim::{Shared, Sim, step};
 
 /// An agent's view of the directory.
 pub struct Spool {
-    sim: Shared,
+    pub sim: Shared,
+    /// What completes a file.
+    pub completion: pipeline::Completion,
     agent: u32,
     is_open: bool,
     descriptors: HashMap<Inode, Key>,
@@ -24,15 +29,20 @@ pub struct Spool {
 }
 
 impl Spool {
-    pub fn new(sim: &Shared, agent: u32) -> Self {
-        Spool { sim: sim.clone(), agent, is_open: false, descriptors: HashMap::new(), listed: None, heard: false }
+    pub fn new(sim: &Shared, agent: u32, completion: pipeline::Completion) -> Self {
+        let (sim, descriptors) = (sim.clone(), HashMap::new());
+        Spool { sim, completion, agent, is_open: false, descriptors, listed: None, heard: false }
+    }
+
+    fn tracks(&self) -> bool {
+        self.completion == pipeline::Completion::Track
     }
 
     fn error(reason: FlowReason, message: &str) -> SourceError {
         SourceError::new(reason, message)
     }
 
-    fn open_file(&self, name: &Name, inode: Inode) -> Result<Key, FileError> {
+    pub fn open_file(&self, name: &Name, inode: Inode) -> Result<Key, FileError> {
         step(&self.sim, "open a file");
         let sim = &mut *self.sim.borrow_mut();
         let text = String::from_utf8_lossy(&name.0).into_owned();
@@ -43,7 +53,7 @@ impl Spool {
         let object = &sim.disk.objects[key];
         let (special, refused) = (object.special, object.refused);
         if refused {
-            sim.hit("open refused");
+            sim.hit("open: permission denied (EACCES)");
             return Err(FileError::Aside(Reason::PermissionDenied, "permission denied".into()));
         }
         if special {
@@ -62,17 +72,20 @@ impl Spool {
         step(&self.sim, "read");
         let (head, writer) = {
             let sim = &mut *self.sim.borrow_mut();
-            if sim.disk.objects[key].damaged {
-                sim.hit("read error");
+            if sim.disk.objects[key].damaged || sim.fails_seldom() {
+                sim.hit("read: input/output error (EIO)");
                 return Err(FileError::Aside(Reason::ReadError, "input/output error".into()));
             }
-            let head = if read.head > 0 { sim.disk.mark(key, 0, read.head) } else { None };
+            let mut head = if read.head > 0 { sim.disk.mark(key, 0, read.head) } else { None };
             let writer = if read.seal { sim.lease(key) } else { Writer::NotAsked };
             let bytes = &sim.disk.objects[key].data;
             let from = bytes.len().min(read.from as usize);
             let to = bytes.len().min(read.from as usize + read.len);
             data.clear();
             data.extend_from_slice(&bytes[from..to]);
+            if sim.has(Bug::IdentityUnchecked) {
+                head = sim.believe(read, data).or(head);
+            }
             (head, writer)
         };
         step(&self.sim, "fstat");
@@ -87,61 +100,51 @@ impl Spool {
         });
         Ok(Chunk { stat, head, end, writer: if end { writer } else { Writer::NotAsked } })
     }
+}
 
-    fn complete_one(&self, wanted: &Completion) -> Completed {
-        let key = match self.open_file(&wanted.name, wanted.inode) {
-            Ok(key) => key,
-            Err(FileError::Vanished) => {
-                self.sim.borrow_mut().hit("gone before rename");
-                return Completed::Gone;
-            }
-            Err(FileError::Aside(_, why)) => return Completed::Refused(why),
-        };
-        let completed = self.complete_open(wanted, key);
-        self.sim.borrow_mut().disk.closed(key);
-        completed
-    }
-
-    fn complete_open(&self, wanted: &Completion, key: Key) -> Completed {
-        step(&self.sim, "check before rename");
-        let checked = {
-            let sim = &mut *self.sim.borrow_mut();
-            if sim.lease(key) == Writer::Open {
-                return Completed::Writer;
-            }
-            let stat = sim.disk.stat(key);
-            if matches!((stat.birth, wanted.birth), (Some(here), Some(there)) if here != there) {
-                sim.hit("gone before rename");
-                return Completed::Gone;
-            }
-            if stat.size != wanted.size {
-                sim.hit("resized before rename");
-                return Completed::Resized;
-            }
-            let (head, tail) = (wanted.head, wanted.tail);
-            if sim.disk.mark(key, 0, head.len) != Some(head)
-                || sim.disk.mark(key, wanted.size - u64::from(tail.len), tail.len) != Some(tail)
-            {
-                sim.hit("rewritten before rename");
-                return Completed::Rewritten;
-            }
-            sim.disk.objects[key].data.clone()
-        };
-        step(&self.sim, "rename");
+impl Spool {
+    /// As `readdir` and `lstat` do it: name by name, while others rename. A listing is no picture of one moment.
+    fn walk(&self) -> Vec<Entry> {
         let sim = &mut *self.sim.borrow_mut();
-        if wanted.name.0.ends_with(SUFFIX.as_bytes()) {
-            sim.hit("completed again under its completed name");
-            super::check::completed(sim, key, &checked);
-            sim.disk.objects[key].completed = Some(checked);
-            return Completed::Kept;
+        let before: BTreeSet<Key> = sim.disk.candidates().map(|(_, key)| key).collect();
+        let (mut entries, mut seen) = (vec![], BTreeSet::new());
+        let mut next = sim.disk.candidates().next().map(|(name, _)| name.clone());
+        while let Some(name) = next {
+            if sim.chance(200) {
+                sim.pass(Duration::from_micros(50));
+            }
+            if let Some(&key) = sim.disk.names.get(&name) {
+                let (stat, regular) = (sim.disk.stat(key), !sim.disk.objects[key].special);
+                let why = || Obstacle { reason: Reason::NotARegularFile, note: "it is a FIFO".into() };
+                entries.push(Entry { name: Name::new(name.as_bytes()), stat, obstacle: (!regular).then(why) });
+                if !seen.insert(key) && sim.disk.objects[key].links == 1 {
+                    sim.hit("torn listing: a file under both its names");
+                }
+            }
+            next = sim.disk.candidates().map(|(name, _)| name).find(|other| **other > name).cloned();
         }
-        sim.rename(wanted, key, checked)
+        if before.iter().any(|key| !seen.contains(key) && sim.disk.candidates().any(|(_, there)| there == *key)) {
+            sim.hit("torn listing: a file under none of its names");
+        }
+        entries
     }
 }
 
 impl Sim {
+    /// For agents that do not compare: what precedes the position, and the first bytes, are always what they were.
+    fn believe(&mut self, read: &Read, data: &mut [u8]) -> Option<Mark> {
+        let known = self.believed.entry(read.inode).or_default();
+        let places = read.from..;
+        for (index, (at, byte)) in places.zip(data.iter_mut()).enumerate() {
+            let before = known.entry(at).or_insert(*byte);
+            if index < read.back { *byte = *before } else { *before = *byte }
+        }
+        let first: Vec<u8> = (0..u64::from(read.head)).map_while(|at| known.get(&at).copied()).collect();
+        (read.head > 0 && first.len() == read.head as usize).then(|| Mark::of(&first))
+    }
+
     /// Asks for a read lease.
-    fn lease(&mut self, key: Key) -> Writer {
+    pub fn lease(&mut self, key: Key) -> Writer {
         let (foreign, writer) = (self.disk.objects[key].foreign, self.disk.objects[key].writer);
         if foreign {
             self.hit("no lease here");
@@ -152,44 +155,6 @@ impl Sim {
             return Writer::Open;
         }
         Writer::None
-    }
-
-    fn rename(&mut self, wanted: &Completion, key: Key, checked: Vec<u8>) -> Completed {
-        let name = String::from_utf8_lossy(&wanted.name.0).into_owned();
-        if self.fails(2) {
-            self.hit("rename refused");
-            return Completed::Refused("no space left on device".into());
-        }
-        let Some(&there) = self.disk.names.get(&name) else {
-            self.hit("gone before rename");
-            return Completed::Gone;
-        };
-        if there != key {
-            // Swapped in the instant between the check and the rename: no file system call can prevent it.
-            self.say(|| format!("{name} is another file by now"));
-            self.disk.objects[there].mistakable = true;
-            self.disk.objects[there].disruptions += 1;
-        } else {
-            if self.disk.objects[key].data != checked {
-                self.hit("grew between the check and the rename");
-            }
-            super::check::completed(self, key, &checked);
-            self.disk.objects[key].completed = Some(checked);
-        }
-        let time = self.disk.time(self.now);
-        for number in 1.. {
-            let tail = if number == 1 { SUFFIX.to_owned() } else { format!(".{number}{SUFFIX}") };
-            let target = format!("{name}{tail}");
-            if self.disk.names.contains_key(&target) {
-                self.hit("completed name taken");
-                continue;
-            }
-            self.say(|| format!("renamed {name} to {target}"));
-            self.disk.link(&target, there, time);
-            self.disk.unlink(&name, time);
-            return Completed::Renamed(Name::new(target.as_bytes()));
-        }
-        unreachable!("one of the names is free")
     }
 }
 
@@ -204,6 +169,10 @@ impl Source for Spool {
         if sim.lock.is_some_and(|holder| holder != self.agent) && sim.lock_works {
             sim.hit("second agent kept out by the lock");
             return Err(Self::error(FlowReason::AnotherAgentRunning, "another agent has it locked"));
+        }
+        if sim.disk.unwritable && !self.tracks() {
+            sim.hit("directory may not be written");
+            return Err(Self::error(FlowReason::CannotComplete, "files cannot be renamed here"));
         }
         sim.lock = Some(self.agent);
         self.is_open = true;
@@ -224,33 +193,22 @@ impl Source for Spool {
 
     fn list(&mut self, full: bool) -> Result<Option<Vec<Entry>>, SourceError> {
         step(&self.sim, "list");
-        let (names, changed) = {
+        let changed = {
             let sim = &mut *self.sim.borrow_mut();
             if sim.disk.gone {
                 return Err(Self::error(FlowReason::SpoolDirectoryMissing, "it does not exist"));
             }
             if sim.fails(1) {
-                sim.hit("list fails");
+                sim.hit("list: input/output error (EIO)");
                 return Err(Self::error(FlowReason::SpoolDirectoryMissing, "input/output error"));
             }
             if !full && self.listed == Some(sim.disk.changed) {
                 return Ok(None);
             }
-            (sim.disk.candidates().map(|(name, _)| name.clone()).collect::<Vec<_>>(), sim.disk.changed)
+            sim.disk.changed
         };
         self.heard = false;
-        let mut entries = vec![];
-        for name in names {
-            let sim = &mut *self.sim.borrow_mut();
-            if sim.chance(100) {
-                sim.pass(Duration::from_micros(50));
-            }
-            if let Some(&key) = sim.disk.names.get(&name) {
-                let (stat, regular) = (sim.disk.stat(key), !sim.disk.objects[key].special);
-                let why = || Obstacle { reason: Reason::NotARegularFile, note: "it is a FIFO".into() };
-                entries.push(Entry { name: Name::new(name.as_bytes()), stat, obstacle: (!regular).then(why) });
-            }
-        }
+        let entries = self.walk();
         let sim = &mut *self.sim.borrow_mut();
         let shown = |e: &Entry| format!("{}#{}:{}", e.name, e.stat.inode, e.stat.size);
         sim.say(|| format!("listed {}", entries.iter().map(shown).collect::<Vec<_>>().join(" ")));
@@ -261,6 +219,9 @@ impl Source for Spool {
     fn completed(&mut self, wanted: &HashSet<Inode>) -> Vec<Entry> {
         step(&self.sim, "list the completed");
         let sim = &*self.sim.borrow();
+        if self.completion != pipeline::Completion::Rename {
+            return vec![];
+        }
         let named = sim.disk.names.iter().filter(|(name, _)| name.ends_with(SUFFIX));
         let there = named.map(|(name, key)| (Name::new(name.as_bytes()), sim.disk.stat(*key)));
         let wanted = there.filter(|(_, stat)| wanted.contains(&stat.inode));
@@ -297,9 +258,15 @@ impl Source for Spool {
         let mut results = vec![];
         for wanted in batch {
             results.push((wanted.inode, self.complete_one(wanted)));
-            step(&self.sim, "renamed");
+            step(&self.sim, "completed");
         }
         step(&self.sim, "sync the directory");
+        let sim = &mut *self.sim.borrow_mut();
+        if sim.fails(5) {
+            sim.hit("sync: input/output error (EIO)");
+        } else {
+            sim.disk.unsynced.clear();
+        }
         results
     }
 

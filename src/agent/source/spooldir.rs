@@ -273,7 +273,7 @@ impl Source for SpoolDir {
     }
 
     fn completed(&mut self, wanted: &HashSet<Inode>) -> Vec<Entry> {
-        if wanted.is_empty() {
+        if wanted.is_empty() || self.settings.completion != pipeline::Completion::Rename {
             return vec![];
         }
         let top = self.dir.iter().map(|dir| (&b""[..], dir));
