@@ -2,6 +2,7 @@
 //!
 //! They need an agent of its own build, with the feature `failpoints`: `SPOOLWAY_FAILPOINTS` is its path, and make sets it.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::Command;
@@ -73,6 +74,18 @@ fn killed_at_each(job: &Job, points: &[Point]) -> Vec<Written> {
         assert!(left.is_empty(), "after {}: {left:?}", point.name());
     }
     written
+}
+
+/// Whether a file holds these words.
+fn holds(path: &OsStr, words: &str) -> bool {
+    std::fs::read(path).unwrap().windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+#[test]
+fn what_is_shipped_has_no_failpoints() {
+    let Some(faulty) = with("") else { return };
+    assert!(holds(faulty.get_program(), VARIABLE));
+    assert!(!holds(env!("CARGO_BIN_EXE_spoolway").as_ref(), VARIABLE));
 }
 
 #[test]

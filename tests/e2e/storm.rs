@@ -212,7 +212,7 @@ fn table(
 | files | {files} |
 | lines, bytes in the files | {}, {} |
 | lines in the topic | {} |
-| segments | {} |
+| segments; runs whose offsets librdkafka could not tell | {}; {} |
 | missing | {} |
 | twice | {} |
 | time for the kills, with the checks | {shipped} s, {all} s |
@@ -224,6 +224,7 @@ fn table(
         of("bytes in the files"),
         of("lines in the topic"),
         seen.segments,
+        seen.untold,
         of("missing in the topic"),
         of("too many in the topic"),
     )
