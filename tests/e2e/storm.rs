@@ -4,6 +4,7 @@
 //! `SPOOLWAY_SEED` replays the schedule, though not what the machine did between the kills.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use fastrand::Rng;
 use spoolway::agent::faults::Point;
 
 use super::agent::Agent;
-use super::check::{Seen, Written, exactly, receipts};
+use super::check::{Seen, Written, committed, exactly, receipts};
 use super::job::{Job, Plan};
 use super::{bed, corpus, failpoints, seed, until};
 
@@ -57,7 +58,9 @@ fn at(rng: &mut Rng, point: Point) -> Strike {
     let most = match point {
         // Once a start, or once where there is little to do.
         Point::AfterInit | Point::AfterProgressRead | Point::AfterList | Point::BeforeSync | Point::AfterSync => 1,
-        Point::AfterBegin | Point::BeforeFlush | Point::AfterFlush | Point::BeforeCommit | Point::AfterCommit => 4,
+        Point::AfterBegin | Point::BeforeFlush | Point::AfterFlush | Point::BeforeCommit | Point::AfterCommit => 16,
+        // A chunk is up to a mebibyte.
+        Point::BeforeRead | Point::AfterRead | Point::AfterAppend => 60,
         _ => 12,
     };
     let time = if rng.bool() { 1 } else { rng.u32(1..=most) };
@@ -134,16 +137,42 @@ fn nothing_is_lost_and_nothing_is_twice_however_often_agent_and_broker_are_kille
         ..Plan::default()
     };
     let mut large = corpus::gigabytes(gigabytes);
+    rng.shuffle(&mut large);
     let job = Job::new(bed.as_ref().unwrap(), "storm", &plan);
     let begin = Instant::now();
-    let (mut written, mut landed) = (vec![], BTreeMap::<_, u32>::new());
-    rng.shuffle(&mut large);
-    let many = large.len();
-    let strikes = schedule(&mut rng, kills as usize);
-    for (kill, planned) in strikes.iter().enumerate() {
+    let (written, landed) = rage(&job, seed, &mut rng, kills as usize, large);
+    let committed_by_killed = committed(&job);
+    let agent = job.start();
+    let all = written.len();
+    until("the last agent ships the rest", Duration::from_secs(600), || (job.completed() == all).then_some(()));
+    agent.reports("it is ready", Duration::from_secs(30), |report| report.flowing);
+    drop(agent);
+    let took = begin.elapsed();
+    let (seen, counts) = prove(&job, &written);
+    let storm = Storm { seed, kills, gigabytes, files: all, landed, committed_by_killed, seen, counts, took };
+    eprintln!("\n{}", storm.table(begin.elapsed()));
+    let (seen, landed) = (storm.seen, storm.landed);
+    assert!(seen.records > 5_000_000 * u64::from(gigabytes) && seen.segments > 100, "{seen:?}");
+    let at_points: u32 = Point::ALL.iter().filter_map(|point| landed.get(point.name())).sum();
+    assert!(at_points > kills / 5, "few kills landed where they should: {landed:?}");
+}
+
+/// All kills; what was written meanwhile, and how many of the kills were where.
+fn rage(
+    job: &Job,
+    seed: u64,
+    rng: &mut Rng,
+    kills: usize,
+    mut large: Vec<PathBuf>,
+) -> (Vec<Written>, BTreeMap<&'static str, u32>) {
+    let (begin, many) = (Instant::now(), large.len());
+    let (mut written, mut landed) = (vec![], BTreeMap::new());
+    for (kill, planned) in schedule(rng, kills).into_iter().enumerate() {
         // Something new for every one, so that there is work to the end: now and then a large file, and a swarm of small ones.
-        while many - large.len() <= many * kill / strikes.len() {
-            written.push(job.link(&large.pop().unwrap()));
+        while many - large.len() <= many * kill / kills
+            && let Some(file) = large.pop()
+        {
+            written.push(job.link(&file));
         }
         for small in 0..SMALL {
             let (name, lines) = (format!("small-{kill:03}-{small:02}.log"), rng.usize(0..60));
@@ -151,27 +180,14 @@ fn nothing_is_lost_and_nothing_is_twice_however_often_agent_and_broker_are_kille
             let number = 1000 + (kill * SMALL + small) as u32;
             written.push(job.put(name.as_bytes(), &corpus::lines(seed, number, lines)));
         }
-        let place = strike(&job, *planned, written.len());
+        let place = strike(job, planned, written.len());
         eprintln!("{:>5.0} s  {:>3}  {planned:?}: {place}", begin.elapsed().as_secs_f64(), kill + 1);
         *landed.entry(place).or_default() += 1;
-        if kill % (strikes.len() / 4).max(1) == 4 {
-            every_renamed_file_has_its_receipt(&job);
+        if kill % (kills / 4).max(1) == 4 {
+            every_renamed_file_has_its_receipt(job);
         }
     }
-    let agent = job.start();
-    let all = written.len();
-    until("the last agent ships the rest", Duration::from_secs(600), || (job.completed() == all).then_some(()));
-    agent.reports("it is ready", Duration::from_secs(30), |report| report.flowing);
-    drop(agent);
-    let shipped = begin.elapsed();
-    let (seen, counts) = prove(&job, &written);
-    eprintln!(
-        "\n{}",
-        table(seed, &landed, &seen, &counts, [all as u64, shipped.as_secs(), begin.elapsed().as_secs()])
-    );
-    assert!(seen.records > 5_000_000 * u64::from(gigabytes) && seen.segments > 100, "{seen:?}");
-    let at_points: u32 = Point::ALL.iter().filter_map(|point| landed.get(point.name())).sum();
-    assert!(at_points > kills / 4, "few kills landed where they should: {landed:?}");
+    (written, landed)
 }
 
 /// By our own judge, and by tools that know nothing of us; what the latter count.
@@ -190,42 +206,55 @@ fn prove(job: &Job, written: &[Written]) -> (Seen, BTreeMap<String, u64>) {
     (seen, counts.collect())
 }
 
-/// For `docs/exactly-once.md`.
-fn table(
+/// What there was, for `docs/exactly-once.md`.
+struct Storm {
     seed: u64,
-    landed: &BTreeMap<&str, u32>,
-    seen: &Seen,
-    counts: &BTreeMap<String, u64>,
-    [files, shipped, all]: [u64; 3],
-) -> String {
-    let (today, cores) =
-        (jiff::Timestamp::now().strftime("%Y-%m-%d"), std::thread::available_parallelism().unwrap());
-    let kills: u32 = landed.values().sum();
-    let of = |what: &str| counts.get(what).unwrap_or_else(|| panic!("{what} is not in {counts:?}"));
-    let rows = landed.iter().map(|(place, count)| format!("| {place} | {count} |\n")).collect::<String>();
-    format!(
-        "Storm of {today}, {cores} cores, SPOOLWAY_SEED={seed}, SPOOLWAY_STORM_KILLS={kills}
+    kills: u32,
+    gigabytes: u32,
+    files: usize,
+    landed: BTreeMap<&'static str, u32>,
+    committed_by_killed: u64,
+    seen: Seen,
+    counts: BTreeMap<String, u64>,
+    took: Duration,
+}
+
+impl Storm {
+    fn table(&self, with_checks: Duration) -> String {
+        let today = jiff::Timestamp::now().strftime("%Y-%m-%d");
+        let cores = std::thread::available_parallelism().unwrap();
+        let Storm { seed, kills, gigabytes, files, landed, committed_by_killed, seen, took, .. } = self;
+        let of = |what: &str| self.counts.get(what).unwrap_or_else(|| panic!("no {what} in {:?}", self.counts));
+        let rows = landed.iter().map(|(place, count)| format!("| {place} | {count} |\n")).collect::<String>();
+        format!(
+            "{today}, {cores} cores: SPOOLWAY_SEED={seed} SPOOLWAY_STORM_KILLS={kills} SPOOLWAY_STORM_GIGABYTES={gigabytes}
 
 | | |
 |---|---|
 | kills | {kills} |
 | files | {files} |
-| lines, bytes in the files | {}, {} |
+| lines in them | {} |
+| bytes in them | {} |
+| of these committed by agents that were killed | {committed_by_killed} |
 | lines in the topic | {} |
-| segments; runs whose offsets librdkafka could not tell | {}; {} |
 | missing | {} |
-| twice | {} |
-| time for the kills, with the checks | {shipped} s, {all} s |
+| too many | {} |
+| segments | {} |
+| runs in them whose offsets librdkafka could not tell | {} |
+| time for the kills, and with the checks | {} s, {} s |
 
 | killed | times |
 |---|---|
 {rows}",
-        of("lines in the files"),
-        of("bytes in the files"),
-        of("lines in the topic"),
-        seen.segments,
-        seen.untold,
-        of("missing in the topic"),
-        of("too many in the topic"),
-    )
+            of("lines in the files"),
+            of("bytes in the files"),
+            of("lines in the topic"),
+            of("missing in the topic"),
+            of("too many in the topic"),
+            seen.segments,
+            seen.untold,
+            took.as_secs(),
+            with_checks.as_secs(),
+        )
+    }
 }
