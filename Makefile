@@ -1,14 +1,16 @@
 # `make help` lists the targets. Nothing is written into the clone: build output and downloads go to $(SPOOLWAY_CACHE).
 SPOOLWAY_CACHE   ?= $(HOME)/.cache/spoolway
 CARGO_TARGET_DIR ?= $(SPOOLWAY_CACHE)/target
-export SPOOLWAY_CACHE CARGO_TARGET_DIR
+# The agent with failpoints, a build of its own that only tests use.
+SPOOLWAY_FAILPOINTS := $(CARGO_TARGET_DIR)/failpoints/spoolway
+export SPOOLWAY_CACHE CARGO_TARGET_DIR SPOOLWAY_FAILPOINTS
 
 # What compiles the agent: librdkafka and OpenSSL are built from source and linked statically.
 BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo beds cluster-beds check test e2e bench generate
+.PHONY: help build image demo beds cluster-beds check failpoints test storm soak e2e bench generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -38,10 +40,23 @@ check: ## formatting, lints, feature walls, generated files
 	@$(need) $(BUILD_TOOLS)
 	@scripts/check.sh
 
-test: beds ## all tests, those against a real Kafka too, and against a real cluster as root with Go
+# First, for the last build is the one that lies in release/.
+failpoints:
+	@$(need) $(BUILD_TOOLS)
+	cargo build --release --locked --features failpoints
+	@install -D $(CARGO_TARGET_DIR)/release/spoolway $(SPOOLWAY_FAILPOINTS)
+
+test: beds failpoints ## all tests, those against a real Kafka too, and against a real cluster as root with Go
 	@$(need) $(BUILD_TOOLS)
 	cargo test --release --locked -- --skip cluster::
 	cargo test --release --locked --test main cluster::
+
+storm: beds failpoints ## 200 kills of agent and broker over 2 GB, under ten minutes, and the proof that each line is there once
+	SPOOLWAY_STORM_KILLS=$(or $(SPOOLWAY_STORM_KILLS),200) SPOOLWAY_STORM_GIGABYTES=$(or $(SPOOLWAY_STORM_GIGABYTES),2) \
+	  CI=true cargo test --release --locked --test main e2e::storm -- --nocapture
+
+soak: ## storm after storm, each with a seed of its own, for an hour; SECONDS=600 for less
+	@scripts/soak.sh $(or $(SECONDS),3600)
 
 e2e: cluster-beds ## the tests on a real cluster; T=operator for a part of them
 	@$(need) $(BUILD_TOOLS)

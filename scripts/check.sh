@@ -31,6 +31,15 @@ wall kube agent
 wall k8s-openapi agent
 wall rdkafka operator
 
+# The tests hold that the binary has none (`what_is_shipped_has_no_failpoints`); this holds that nothing switches them on unasked.
+step "no failpoints unless asked for"
+features() { cargo tree --locked -e normal,features --prefix none -i spoolway "$@"; }
+grep -q '^spoolway feature "failpoints"' <<<"$(features --features failpoints)" || { echo "check: cargo tree does not list the features" >&2; exit 1; }
+if grep '^spoolway feature "failpoints"' <<<"$(features)" >&2; then
+  echo "check: the above must not be there" >&2
+  exit 1
+fi
+
 # Generated files: made anew they must be what is committed.
 step "generated files"
 before=$(git status --porcelain --untracked-files=all && git diff)

@@ -13,8 +13,9 @@ const FUNCTION_LINES: usize = 70;
 /// `agent::channel` is pure: its allowances name types only.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("agent::channel", &["agent::channel", "agent::source", "pipeline"]),
-    ("agent::source", &["agent::source", "agent::channel", "pipeline"]),
-    ("agent::sink", &["agent::sink", "agent::channel", "kafka", "pipeline", "secrets"]),
+    ("agent::source", &["agent::source", "agent::channel", "agent::faults", "pipeline"]),
+    ("agent::sink", &["agent::sink", "agent::channel", "agent::faults", "kafka", "pipeline", "secrets"]),
+    ("agent::faults", &[]),
     ("agent", &["agent", "kafka", "pipeline", "secrets", "yaml"]),
     ("cli", &["agent", "cli", "demo", "operator", "pipeline", "yaml"]),
     ("demo", &["agent", "demo", "kafka", "pipeline", "secrets", "yaml"]),

@@ -17,6 +17,7 @@
 mod backoff;
 pub mod channel;
 pub mod config;
+pub mod faults;
 pub mod http;
 mod listen;
 mod metrics;

@@ -1,4 +1,6 @@
-//! Real input: access logs, 10 files of 100 MB, kept outside the clone and made once. Whoever uses them may not change them.
+//! Real input: access logs, 100 MB a file, kept outside the clone and made once. Whoever uses them may not change them.
+//!
+//! No line is there twice, in all the files together: each carries the number of its file and its own.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -10,23 +12,34 @@ use spoolway::demo::access_log::AccessLog;
 const FILES: u32 = 10;
 const BYTES: u64 = 100_000_000;
 
-/// The ten files, made if they are not there. The same as `cargo run --example corpus` writes.
+/// So many gigabytes, ten files each, made if they are not there. The first is the same as `cargo run --example corpus` writes.
+pub fn gigabytes(count: u32) -> Vec<PathBuf> {
+    (0..count).flat_map(gigabyte).collect()
+}
+
+/// The first of them.
 pub fn files() -> Vec<PathBuf> {
+    gigabytes(1)
+}
+
+fn gigabyte(number: u32) -> Vec<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock();
     let cache = std::env::var_os("SPOOLWAY_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").expect("HOME or SPOOLWAY_CACHE is set")).join(".cache/spoolway")
     });
-    let dir = cache.join(format!("corpus-1-{FILES}x{BYTES}"));
+    let which = if number == 0 { String::new() } else { format!("-{number}") };
+    let dir = cache.join(format!("corpus-1-{FILES}x{BYTES}{which}"));
+    let files = number * FILES..(number + 1) * FILES;
     if !dir.exists() {
         fs::create_dir_all(&cache).unwrap();
         let new = tempfile::tempdir_in(&cache).unwrap();
-        for file in 0..FILES {
+        for file in files.clone() {
             generate(&new.path().join(format!("access-{file:02}.log")), 1, file, BYTES);
         }
         fs::rename(new.keep(), &dir).unwrap();
     }
-    (0..FILES).map(|file| dir.join(format!("access-{file:02}.log"))).collect()
+    files.map(|file| dir.join(format!("access-{file:02}.log"))).collect()
 }
 
 /// A log of at least so many bytes, in whole lines.

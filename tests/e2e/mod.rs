@@ -12,6 +12,7 @@ mod charsets;
 mod check;
 mod corpus;
 mod crowd;
+mod failpoints;
 mod files;
 mod growing;
 mod guarantees;

@@ -1,115 +1,260 @@
-//! The storm: the agent killed at random moments, again and again, and the broker too, over more than a gigabyte.
+//! The storm: the agent killed again and again, between two steps and at random moments, and the broker too, over gigabytes.
 //!
-//! `SPOOLWAY_SEED` replays the moments, though not what the machine did between them.
+//! One code for `make test` (20 kills over a gigabyte), `make storm` (200 over two) and `make soak` (storm after storm).
+//! `SPOOLWAY_SEED` replays the schedule, though not what the machine did between the kills.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use spoolway::agent::faults::Point;
 
 use super::agent::Agent;
-use super::bed;
-use super::check::{exactly, receipts};
-use super::corpus;
+use super::check::{Seen, Written, committed, exactly, receipts};
 use super::job::{Job, Plan};
-use super::{seed, until};
+use super::{bed, corpus, failpoints, seed, until};
 
-const KILLS: usize = 20;
-/// The broker is killed together with the agent's kill of this number.
-const BROKER: usize = 10;
+/// Files of some lines that come with every kill.
+const SMALL: usize = 15;
+const RECOUNT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/recount.sh");
 
-/// Where kills have landed, as far as can be seen from outside.
-#[derive(Debug, Default)]
-struct Landed {
-    opening: usize,
-    shipping: usize,
-    renaming: usize,
-    idle: usize,
+/// A number from the environment.
+fn number(name: &str, usual: u32) -> u32 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// One kill.
+#[derive(Debug, Clone, Copy)]
+enum Strike {
+    /// At a point in the code, the so many-th time, so many milliseconds later.
+    At(Point, u32, u32),
+    /// So many milliseconds after the start.
+    Moment(u64),
+    /// So many milliseconds after it is ready the broker is killed, and then the agent.
+    Broker(u64),
+}
+
+/// What was killed where; the same for every machine.
+fn schedule(rng: &mut Rng, kills: usize) -> Vec<Strike> {
+    let mut points: Vec<_> = Point::ALL.to_vec();
+    points.retain(|point| !matches!(point, Point::BeforeDelete | Point::AfterDelete));
+    rng.shuffle(&mut points);
+    let mut points = points.iter().cycle();
+    let mut strikes: Vec<_> = (0..kills)
+        .map(|kill| match kill % 20 {
+            10 => Strike::Broker(rng.u64(0..1000)),
+            n if n % 5 < 3 => at(rng, *points.next().unwrap()),
+            // While it opens, or while it ships.
+            _ => Strike::Moment(if rng.bool() { rng.u64(0..400) } else { rng.u64(400..2000) }),
+        })
+        .collect();
+    rng.shuffle(&mut strikes);
+    strikes
+}
+
+fn at(rng: &mut Rng, point: Point) -> Strike {
+    let most = match point {
+        // Once a start, or once where there is little to do.
+        Point::AfterInit | Point::AfterProgressRead | Point::AfterList | Point::BeforeSync | Point::AfterSync => 1,
+        Point::AfterBegin | Point::BeforeFlush | Point::AfterFlush | Point::BeforeCommit | Point::AfterCommit => 16,
+        // A chunk is up to a mebibyte.
+        Point::BeforeRead | Point::AfterRead | Point::AfterAppend => 60,
+        _ => 12,
+    };
+    let time = if rng.bool() { 1 } else { rng.u32(1..=most) };
+    // In a quarter of them somewhere in the step that follows.
+    let after = if rng.u8(0..4) == 0 { rng.u32(1..20) } else { 0 };
+    Strike::At(point, time, after)
+}
+
+/// Runs an agent until it is killed as planned; where that was.
+fn strike(job: &Job, strike: Strike, files: usize) -> &'static str {
+    match strike {
+        Strike::At(point, time, after) => {
+            let faults = format!("{}=kill@{time}+{after}", point.name());
+            let faulty = failpoints::with(&faults).unwrap();
+            let mut agent = Agent::start_by(faulty, &job.manifest, &["--http", "127.0.0.1:0"]);
+            let mut looks = 0;
+            let by_itself = until(&faults, Duration::from_secs(180), || {
+                looks += 1;
+                let at_rest = looks % 25 == 0 && job.completed() == files;
+                (!agent.is_running() || at_rest).then_some(!at_rest)
+            });
+            if !by_itself {
+                agent.kill();
+                return "at rest: it did not come by";
+            }
+            let ended = agent.ended(Duration::from_secs(1));
+            assert_eq!(ended.code, None, "{faults}: ended, but not by a signal: {ended:?}");
+            point.name()
+        }
+        Strike::Moment(after) => {
+            let agent = job.start();
+            std::thread::sleep(Duration::from_millis(after));
+            agent.kill();
+            "at a random moment"
+        }
+        Strike::Broker(after) => {
+            let agent = job.start();
+            agent.reports("it is open", Duration::from_secs(60), |report| report.flowing);
+            std::thread::sleep(Duration::from_millis(after));
+            job.bed.kill();
+            std::thread::sleep(Duration::from_millis(500)); // the agent runs into it
+            agent.kill();
+            job.bed.restart();
+            "at a random moment, after the broker"
+        }
+    }
+}
+
+/// What is renamed is committed.
+fn every_renamed_file_has_its_receipt(job: &Job) {
+    let names = job.names();
+    let renamed: Vec<_> = names.iter().filter_map(|name| name.strip_suffix(b".COMPLETED")).collect();
+    // Kafka answers a commit before its marker is on every topic: they may come a moment later.
+    until("every renamed file has its receipt", Duration::from_secs(60), || {
+        let receipts: std::collections::HashSet<_> = receipts(job).into_iter().collect();
+        renamed.iter().all(|name| receipts.contains(*name)).then_some(())
+    });
 }
 
 #[test]
 fn nothing_is_lost_and_nothing_is_twice_however_often_agent_and_broker_are_killed() {
     let Some(bed) = bed::mortal() else { return };
-    let bed = bed.as_ref().unwrap();
-    let mut rng = Rng::with_seed(seed());
+    if failpoints::with("").is_none() {
+        return;
+    }
+    let (kills, gigabytes) = (number("SPOOLWAY_STORM_KILLS", 20), number("SPOOLWAY_STORM_GIGABYTES", 1));
+    let seed = seed();
+    let mut rng = Rng::with_seed(seed);
     let plan = Plan {
         partitions: 3,
-        source: "settleTime: 100ms, pollDelay: 20ms, maxOpenFiles: 3",
+        // At random, or the small files would wait for all of the large ones, and with them every rename.
+        source: "settleTime: 100ms, pollDelay: 20ms, maxOpenFiles: 3, consumeOrder: Random",
         delivery: "commitInterval: 100ms, maxTransactionBytes: 3Mi",
         ..Plan::default()
     };
-    let job = Job::new(bed, "storm", &plan);
-    let (mut written, mut landed) = (vec![], Landed::default());
-    let mut corpus = corpus::files();
-    rng.shuffle(&mut corpus);
-    for kill in 0..KILLS {
-        // Something new for every round, so that there is work to the end: a large file, and a swarm of small ones.
-        if kill % 2 == 0 {
-            written.extend(corpus.pop().map(|file| job.link(&file)));
-        }
-        for small in 0..30 {
-            let name = format!("small-{kill:02}-{small:02}.log");
-            let lines = rng.usize(0..60);
-            written.push(job.put(name.as_bytes(), &corpus::lines(rng.u64(..), small, lines)));
-        }
-        round(&job, kill, &mut rng, &mut landed);
-    }
+    let mut large = corpus::gigabytes(gigabytes);
+    rng.shuffle(&mut large);
+    let job = Job::new(bed.as_ref().unwrap(), "storm", &plan);
+    let begin = Instant::now();
+    let (written, landed) = rage(&job, seed, &mut rng, kills as usize, large);
+    let committed_by_killed = committed(&job);
     let agent = job.start();
     let all = written.len();
-    until("the last agent ships the rest", Duration::from_secs(180), || (job.completed() == all).then_some(()));
+    until("the last agent ships the rest", Duration::from_secs(600), || (job.completed() == all).then_some(()));
     agent.reports("it is ready", Duration::from_secs(30), |report| report.flowing);
-    eprintln!("{KILLS} kills: {landed:?}");
-    let seen = exactly(&job, &written);
-    eprintln!("{} runs whose offsets librdkafka could not tell", seen.untold);
-    assert!(seen.records > 5_000_000 && seen.segments > 100, "{seen:?}");
-    assert!(landed.shipping > 0, "no kill landed where it matters: {landed:?}");
+    drop(agent);
+    let took = begin.elapsed();
+    let (seen, counts) = prove(&job, &written);
+    let storm = Storm { seed, kills, gigabytes, files: all, landed, committed_by_killed, seen, counts, took };
+    eprintln!("\n{}", storm.table(begin.elapsed()));
+    let (seen, landed) = (storm.seen, storm.landed);
+    assert!(seen.records > 5_000_000 * u64::from(gigabytes) && seen.segments > 100, "{seen:?}");
+    let at_points: u32 = Point::ALL.iter().filter_map(|point| landed.get(point.name())).sum();
+    assert!(at_points > kills / 5, "few kills landed where they should: {landed:?}");
 }
 
-/// Runs an agent for a while and kills it; every fifth time what is renamed is held against the receipts.
-fn round(job: &Job, kill: usize, rng: &mut Rng, landed: &mut Landed) {
-    let agent = job.start();
-    // A third while it opens, the others while it ships; some of them at the next rename.
-    let opening = rng.u8(0..3) == 0;
-    if opening {
-        std::thread::sleep(Duration::from_millis(rng.u64(0..1200)));
-    } else {
-        agent.reports("it is open", Duration::from_secs(60), |report| report.flowing);
-        if rng.bool() {
-            std::thread::sleep(Duration::from_millis(rng.u64(0..1500)));
-        } else {
-            let before = job.completed();
-            let limit = std::time::Instant::now() + Duration::from_secs(5);
-            while job.completed() == before && std::time::Instant::now() < limit {
-                std::thread::sleep(Duration::from_micros(200));
-            }
+/// All kills; what was written meanwhile, and how many of the kills were where.
+fn rage(
+    job: &Job,
+    seed: u64,
+    rng: &mut Rng,
+    kills: usize,
+    mut large: Vec<PathBuf>,
+) -> (Vec<Written>, BTreeMap<&'static str, u32>) {
+    let (begin, many) = (Instant::now(), large.len());
+    let (mut written, mut landed) = (vec![], BTreeMap::new());
+    for (kill, planned) in schedule(rng, kills).into_iter().enumerate() {
+        // Something new for every one, so that there is work to the end: now and then a large file, and a swarm of small ones.
+        while many - large.len() <= many * kill / kills
+            && let Some(file) = large.pop()
+        {
+            written.push(job.link(&file));
+        }
+        for small in 0..SMALL {
+            let (name, lines) = (format!("small-{kill:03}-{small:02}.log"), rng.usize(0..60));
+            // Numbers that no other file has: no line is twice in all of the input.
+            let number = 1000 + (kill * SMALL + small) as u32;
+            written.push(job.put(name.as_bytes(), &corpus::lines(seed, number, lines)));
+        }
+        let place = strike(job, planned, written.len());
+        eprintln!("{:>5.0} s  {:>3}  {planned:?}: {place}", begin.elapsed().as_secs_f64(), kill + 1);
+        *landed.entry(place).or_default() += 1;
+        if kill % (kills / 4).max(1) == 4 {
+            every_renamed_file_has_its_receipt(job);
         }
     }
-    strike(job, agent, kill, opening, landed);
-    if kill % 5 == 4 {
-        let renamed: Vec<_> =
-            job.names().into_iter().filter_map(|name| Some(name.strip_suffix(b".COMPLETED")?.to_vec())).collect();
-        // Kafka answers a commit before its marker is on every topic: they may come a moment later.
-        until("every renamed file has its receipt", Duration::from_secs(60), || {
-            let receipts = receipts(job);
-            renamed.iter().all(|name| receipts.contains(name)).then_some(())
-        });
-    }
+    (written, landed)
 }
 
-fn strike(job: &Job, agent: Agent, kill: usize, opening: bool, landed: &mut Landed) {
-    let before = job.completed();
-    if kill == BROKER {
-        job.bed.kill();
-        std::thread::sleep(Duration::from_millis(500)); // the agent runs into it
-        agent.kill();
-        job.bed.restart();
-    } else {
-        agent.kill();
+/// By our own judge, and by tools that know nothing of us; what the latter count.
+fn prove(job: &Job, written: &[Written]) -> (Seen, BTreeMap<String, u64>) {
+    let seen = exactly(job, written);
+    let mut recount = Command::new(RECOUNT);
+    recount.arg(&job.topic).arg(&job.spool).env("KAFKA_BED", &job.bed.home).env("TMPDIR", job.home());
+    let out = recount.output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    // `spoolway verify` is the third, here.
+    let counts = said.lines().map(|line| {
+        let (what, count) = line.split_once(": ").unwrap();
+        (what.to_owned(), count.parse().unwrap())
+    });
+    (seen, counts.collect())
+}
+
+/// What there was, for `docs/exactly-once.md`.
+struct Storm {
+    seed: u64,
+    kills: u32,
+    gigabytes: u32,
+    files: usize,
+    landed: BTreeMap<&'static str, u32>,
+    committed_by_killed: u64,
+    seen: Seen,
+    counts: BTreeMap<String, u64>,
+    took: Duration,
+}
+
+impl Storm {
+    fn table(&self, with_checks: Duration) -> String {
+        let today = jiff::Timestamp::now().strftime("%Y-%m-%d");
+        let cores = std::thread::available_parallelism().unwrap();
+        let Storm { seed, kills, gigabytes, files, landed, committed_by_killed, seen, took, .. } = self;
+        let of = |what: &str| self.counts.get(what).unwrap_or_else(|| panic!("no {what} in {:?}", self.counts));
+        let rows = landed.iter().map(|(place, count)| format!("| {place} | {count} |\n")).collect::<String>();
+        format!(
+            "{today}, {cores} cores: SPOOLWAY_SEED={seed} SPOOLWAY_STORM_KILLS={kills} SPOOLWAY_STORM_GIGABYTES={gigabytes}
+
+| | |
+|---|---|
+| kills | {kills} |
+| files | {files} |
+| lines in them | {} |
+| bytes in them | {} |
+| of these committed by agents that were killed | {committed_by_killed} |
+| lines in the topic | {} |
+| missing | {} |
+| too many | {} |
+| segments | {} |
+| runs in them whose offsets librdkafka could not tell | {} |
+| time for the kills, and with the checks | {} s, {} s |
+
+| killed | times |
+|---|---|
+{rows}",
+            of("lines in the files"),
+            of("bytes in the files"),
+            of("lines in the topic"),
+            of("missing in the topic"),
+            of("too many in the topic"),
+            seen.segments,
+            seen.untold,
+            took.as_secs(),
+            with_checks.as_secs(),
+        )
     }
-    let left = job.names().len() - job.completed();
-    *match (opening, job.completed() > before, left) {
-        (true, ..) => &mut landed.opening,
-        (_, true, _) => &mut landed.renaming,
-        (.., 0) => &mut landed.idle,
-        _ => &mut landed.shipping,
-    } += 1;
 }

@@ -23,6 +23,7 @@ use super::{FileError, Source, SourceError, lease};
 use crate::agent::channel::file::{Entry, Stat};
 use crate::agent::channel::name::Name;
 use crate::agent::channel::{Chunk, Completed, Completion, Inode, Read, Writer};
+use crate::agent::faults::{self, Point};
 use crate::pipeline;
 
 /// What of the pipeline concerns the directory.
@@ -258,6 +259,7 @@ impl Source for SpoolDir {
         if !self.is_still_there().map_err(|e| self.missing(e))? {
             return Err(self.missing(Errno::STALE));
         }
+        faults::fails(Point::BeforeList).map_err(|e| self.missing(e))?;
         let here = self.stats().map_err(|e| self.missing(e))?;
         if !full && self.listed.as_ref() == Some(&here) {
             return Ok(None);
@@ -269,6 +271,7 @@ impl Source for SpoolDir {
         self.descend(&mut entries, found);
         // As they were before it: what changes meanwhile, and a directory that is new, is a change.
         self.listed = Some(here);
+        faults::at(Point::AfterList);
         Ok(Some(entries))
     }
 
@@ -289,7 +292,9 @@ impl Source for SpoolDir {
         };
         let head = if read.head > 0 { mark_at(&file, 0, read.head).map_err(file_error)? } else { None };
         let writer = if read.seal { lease::ask(&file) } else { Writer::NotAsked };
+        faults::fails(Point::BeforeRead).map_err(file_error)?;
         fill(&file, read.from, read.len, data).map_err(file_error)?;
+        faults::at(Point::AfterRead);
         let (stat, _) = stat_of(&file, "", AtFlags::EMPTY_PATH).map_err(file_error)?;
         let end = read.from + data.len() as u64 >= stat.size;
         if writer == Writer::None {
@@ -310,7 +315,13 @@ impl Source for SpoolDir {
         let places: BTreeSet<&[u8]> = done.map(|(wanted, _)| split(&wanted.name.0).0).collect();
         for path in places {
             let dir = if path.is_empty() { self.dir.as_ref() } else { self.branches.get(path) };
-            if let Some(Err(errno)) = dir.map(rustix::fs::fsync) {
+            let sync = |dir| {
+                faults::fails(Point::BeforeSync)?;
+                rustix::fs::fsync(dir)?;
+                faults::at(Point::AfterSync);
+                Ok::<_, Errno>(())
+            };
+            if let Some(Err(errno)) = dir.map(sync) {
                 let shown = self.settings.path.escape_debug();
                 tracing::warn!("what was done in {shown} may not survive a crash: {errno}");
             }

@@ -19,6 +19,7 @@ use super::pin::Pin;
 use super::{Checkpoint, Cluster, Producer, Topics, checkpoints, topics};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
+use crate::agent::faults::{self, Point};
 use crate::agent::sink::{Failure, SinkError};
 use crate::kafka;
 use crate::pipeline::report::FlowReason;
@@ -336,6 +337,7 @@ impl Producer for Sender {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         self.flush()?; // progress and receipts
+        faults::at(Point::BeforeCommit);
         if self.transactional {
             // librdkafka: any other time-out may leave it out of step with the coordinator.
             self.lender.producer().commit_transaction(Timeout::Never).map_err(|e| self.judge(&e, Doing::Commit))?;

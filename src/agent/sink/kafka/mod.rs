@@ -34,6 +34,7 @@ use crate::agent::channel::digest::FileId;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records, partitioner};
+use crate::agent::faults::{self, Point};
 use crate::pipeline::Guarantee;
 use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
@@ -202,36 +203,48 @@ impl<C: Cluster> Sink for KafkaSink<C> {
         self.close();
         let topics = self.cluster.prepare()?;
         let producer = self.cluster.producer()?;
+        faults::at(Point::AfterInit);
         self.checkpoint_partition = kept::partition_of(&self.settings.agent, topics.checkpoint.partitions);
         let checkpoints = self.cluster.checkpoints(self.checkpoint_partition)?;
         let committed = self.decode(checkpoints)?;
+        faults::at(Point::AfterProgressRead);
         self.producer = Some(producer);
         Ok(Opened { committed, partitions: topics.partitions, checkpoint_topic: Some(topics.checkpoint) })
     }
 
     fn append(&mut self, records: &Records, data: &mut Vec<u8>, lines: &[Line]) -> Result<(), SinkError> {
         self.begin()?;
-        self.on_producer(|p| p.lines(records, data, lines))
+        self.on_producer(|p| p.lines(records, data, lines))?;
+        faults::at(Point::AfterAppend);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<Vec<Delivered>, SinkError> {
-        self.on_producer(C::Producer::flush)
+        faults::at(Point::BeforeFlush);
+        let delivered = self.on_producer(C::Producer::flush)?;
+        faults::at(Point::AfterFlush);
+        Ok(delivered)
     }
 
     fn commit(&mut self, closing: &[Closing], tombstones: &[FileId]) -> Result<(), SinkError> {
         self.begin()?;
         for entry in closing {
             let progress = encode(&entry.progress);
+            faults::at(Point::BeforeProgress);
             self.checkpoint(entry.progress.id, Some(&progress))?;
+            faults::at(Point::AfterProgress);
             for evidence in entry.evidence(self.settings.transactional_id.trim_start_matches("spoolway/")) {
                 let (topic, key) = (self.settings.receipt_topic.clone(), evidence.file.to_string());
+                faults::at(Point::BeforeEvidence);
                 self.on_producer(|p| p.record(&topic, None, &key, Some(&encode(&evidence))))?;
+                faults::at(Point::AfterEvidence);
             }
         }
         for id in tombstones {
             self.checkpoint(*id, None)?;
         }
         self.on_producer(C::Producer::commit)?;
+        faults::at(Point::AfterCommit);
         self.began = None;
         Ok(())
     }
@@ -251,6 +264,7 @@ impl<C: Cluster> KafkaSink<C> {
         if self.began.is_none() {
             self.on_producer(C::Producer::begin)?;
             self.began = Some(self.cluster.now());
+            faults::at(Point::AfterBegin);
         }
         Ok(())
     }

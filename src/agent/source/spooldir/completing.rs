@@ -16,6 +16,7 @@ use super::SpoolDir;
 use crate::agent::channel::file::Entry;
 use crate::agent::channel::name::Name;
 use crate::agent::channel::{Completed, Completion, Inode, Writer};
+use crate::agent::faults::{self, Point};
 use crate::pipeline;
 
 /// Longest name a directory entry may have.
@@ -82,8 +83,12 @@ impl SpoolDir {
 
     fn delete(&self, name: &Name) -> Completed {
         let Some((dir, base)) = self.place(name) else { return Completed::Gone };
-        match rustix::fs::unlinkat(dir, base, AtFlags::empty()) {
-            Ok(()) => Completed::Deleted,
+        let unlink = || rustix::fs::unlinkat(dir, base, AtFlags::empty());
+        match faults::fails(Point::BeforeDelete).and_then(|()| unlink()) {
+            Ok(()) => {
+                faults::at(Point::AfterDelete);
+                Completed::Deleted
+            }
             Err(Errno::NOENT) => Completed::Gone,
             Err(errno) => self.refused(errno),
         }
@@ -101,8 +106,12 @@ impl SpoolDir {
         let Some((dir, base)) = self.place(name) else { return Completed::Gone };
         for number in 1..=u32::MAX {
             let target = completed_name(base, number, &self.settings.suffix);
-            match rustix::fs::renameat_with(dir, base, dir, &*target, RenameFlags::NOREPLACE) {
-                Ok(()) => return Completed::Renamed(Name(join(split(&name.0).0, &target))),
+            let rename = || rustix::fs::renameat_with(dir, base, dir, &*target, RenameFlags::NOREPLACE);
+            match faults::fails(Point::BeforeRename).and_then(|()| rename()) {
+                Ok(()) => {
+                    faults::at(Point::AfterRename);
+                    return Completed::Renamed(Name(join(split(&name.0).0, &target)));
+                }
                 Err(Errno::EXIST) => {}
                 Err(Errno::NOENT) => return Completed::Gone,
                 Err(errno) => return self.refused(errno),
