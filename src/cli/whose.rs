@@ -1,4 +1,4 @@
-//! Which pipeline `plan` and `progress` are about, and as which agent they ask. Reads the same files as the agent, and judges them the same.
+//! Which pipeline `plan`, `progress` and `verify` are about, and as which agent they ask. Reads the same files as the agent, and judges them the same.
 
 use std::path::{Path, PathBuf};
 
