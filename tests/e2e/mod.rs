@@ -34,6 +34,7 @@ mod signals;
 mod sinks;
 mod storm;
 mod topics;
+mod verify;
 
 use std::time::{Duration, Instant};
 

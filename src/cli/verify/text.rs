@@ -49,13 +49,11 @@ pub fn page(page: &Page, all: bool) -> String {
 /// In one line.
 fn verdict(page: &Page) -> String {
     if page.clean {
-        return "every line that was shipped is in the topic, once and in order".replace(
-            "every line that was shipped is",
-            match page.counts.expired + page.counts.unproven {
-                0 => "every line that was shipped is",
-                _ => "nothing is wrong; every line that can be verified is",
-            },
-        );
+        let which = match page.counts.expired + page.counts.unproven {
+            0 => "every line that was shipped is",
+            _ => "nothing is wrong; every line that can be verified is",
+        };
+        return format!("{which} in the topic, once and in order");
     }
     let mut said = vec![];
     let plural =
@@ -150,5 +148,91 @@ fn unclaimed(out: &mut String, page: &Page, shown: usize) {
 fn more(out: &mut String, count: usize, shown: usize) {
     if count > shown {
         let _ = writeln!(out, "  and {} more; --all shows them", count - shown);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Counts, Page, Receipts};
+    use super::*;
+    use crate::agent::channel::verify::{Flaw, Lines, Told, Topic, Twin};
+    use crate::pipeline::Guarantee;
+
+    fn file(name: &str, state: State, flaws: Vec<Flaw>) -> File {
+        File {
+            agent: "node-1".to_owned(),
+            name: name.to_owned(),
+            file_id: "000000000000000a".to_owned(),
+            generation: 1,
+            topic: "web".to_owned(),
+            state,
+            position: 4000,
+            lines: 100,
+            flaws: flaws.into_iter().map(Told::from).collect(),
+        }
+    }
+
+    fn sample() -> Page {
+        let lines = Lines { from: 0, to: 40, lines: 2, partition: 3, first: 17, last: 18, line: Some(9) };
+        let twin = Twin {
+            agent: "local/shop/web/node-1".to_owned(),
+            name: "a.log".to_owned(),
+            file_id: "000000000000000a".to_owned(),
+            line: Some(12),
+            partition: 3,
+            offset: 20,
+        };
+        let record = Unclaimed { topic: "web".to_owned(), partition: 3, offset: 99, bytes: 80, equals: Some(twin) };
+        let other = Unclaimed { offset: 100, equals: None, ..record.clone() };
+        Page {
+            pipeline: "shop/web".to_owned(),
+            guarantee: Guarantee::ExactlyOnce,
+            clean: false,
+            shared_topic: false,
+            problems: vec![],
+            remarks: vec![
+                "topic web: up to 3 records are in, or behind, a transaction that is still open".to_owned(),
+            ],
+            receipts: Receipts { topic: "spoolway-shop-receipts".to_owned(), records: 12 },
+            topics: vec![Topic {
+                name: "web".to_owned(),
+                partitions: 6,
+                records: 500,
+                claimed: 490,
+                unclaimed: 10,
+                ..Topic::default()
+            }],
+            counts: Counts { complete: 1, half_shipped: 1, expired: 1, faulty: 1, lines: 400, ..Counts::default() },
+            files: vec![
+                file("a.log", State::Complete, vec![]),
+                file(
+                    "b\u{1b}[2J.log",
+                    State::Faulty,
+                    vec![Flaw::Missing(lines.clone()), Flaw::DigestDiffers { from: 40, to: 80 }],
+                ),
+                file("c.log", State::HalfShipped, vec![]),
+                File { generation: 2, ..file("d.log", State::Expired, vec![Flaw::NoLongerInTopic(lines)]) },
+            ],
+            unclaimed: vec![record, other],
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_shown_in_full_and_the_rest_is_counted() {
+        insta::assert_snapshot!(page(&sample(), false));
+    }
+
+    #[test]
+    fn every_file_is_shown_where_it_is_asked_for() {
+        let clean = Page {
+            clean: true,
+            files: vec![file("a.log", State::Complete, vec![])],
+            counts: Counts { complete: 1, lines: 100, ..Counts::default() },
+            topics: vec![Topic { name: "web".to_owned(), records: 100, claimed: 100, ..Topic::default() }],
+            unclaimed: vec![],
+            remarks: vec![],
+            ..sample()
+        };
+        insta::assert_snapshot!(page(&clean, true));
     }
 }
