@@ -54,7 +54,7 @@ impl Whose {
         };
         let setup = Setup::new(&config, &options).map_err(|e| Invalid(vec![format!("{e:#}")]))?;
         let Sink::Kafka(to) = &setup.sink else {
-            let problem = "spec.sink: only of a pipeline into Kafka is progress kept where this command can look";
+            let problem = "spec.sink: only of a pipeline into Kafka are progress and receipts kept where this command can look";
             return Err(Invalid(vec![problem.to_owned()]));
         };
         let to = (**to).clone();

@@ -85,6 +85,9 @@ fn what_a_killed_agent_and_its_successor_shipped_verifies_clean() {
     for _ in 0..3 {
         let agent = job.start();
         agent.shipping();
+        // It ships all the while, so what is read is never of one moment.
+        let (code, found) = verify(&job, &[]);
+        assert_eq!(code, Some(0), "{found}");
         agent.kill();
         // What the dead agent left open is waited for.
         let (code, found) = verify(&job, &[]);
@@ -99,7 +102,6 @@ fn what_a_killed_agent_and_its_successor_shipped_verifies_clean() {
     assert_eq!((counts["complete"].as_u64(), counts["lines"].as_u64()), (Some(4), Some(120_000)), "{counts}");
     assert_eq!(found["topics"][0]["claimed"], 120_000);
     exactly(&job, &written);
-    // Without transactions nothing is open: every line of every file can be told from the others.
     let said = text(&job, &["--all"]);
     assert!(said.out.contains("3.log") && said.out.contains("complete"), "{}", said.out);
 }
@@ -227,7 +229,6 @@ fn lines_dealt_in_turn_are_verified_in_file_order_with_little_memory() {
     }
     let (code, found) = verify(&job, &["--memory", "1Ki"]);
     assert_eq!((code, &found["counts"]["unproven"]), (Some(0), &3.into()), "there is no room for more: {found}");
-    // A line that is another one.
     bed.expire(&job.topic, 2, 1);
     let (code, found) = verify(&job, &[]);
     assert_eq!((code, &found["counts"]["expired"]), (Some(0), &1.into()), "{found}");

@@ -130,7 +130,7 @@ fn unclaimed(out: &mut String, page: &Page, shown: usize) {
                 let line = twin.line.map_or_else(|| "a line".to_owned(), |line| format!("line {line}"));
                 format!(
                     "a duplicate: equal to {line} of {} of {} (partition {}, offset {})",
-                    twin.name, twin.agent, twin.partition, twin.offset
+                    twin.name, twin.identity, twin.partition, twin.offset
                 )
             }
             None => "equal to no line that was shipped".to_owned(),
@@ -175,7 +175,7 @@ mod tests {
     fn sample() -> Page {
         let lines = Lines { from: 0, to: 40, lines: 2, partition: 3, first: 17, last: 18, line: Some(9) };
         let twin = Twin {
-            agent: "local/shop/web/node-1".to_owned(),
+            identity: "local/shop/web/node-1".to_owned(),
             name: "a.log".to_owned(),
             file_id: "000000000000000a".to_owned(),
             line: Some(12),

@@ -3,7 +3,7 @@
 //! [`Ledger`] gathers the receipt topic, [`Judge`] takes the records of the data topics, in order within each partition, and gives the
 //! [`Verdict`]. A segment can be judged alone, for its digest begins where that of the segment before it ends.
 //!
-//! Memory: about 400 bytes a file and 150 a segment of all pipelines of the receipt topic. Of records nothing is kept, but for segments
+//! Memory: about 500 bytes a file and 250 a segment of all pipelines of the receipt topic. Of records nothing is kept, but for segments
 //! whose lines must be put in order first, up to [`Expect::memory`] (`flight`), and for the first thousand that nobody claims.
 
 mod chain;
@@ -259,7 +259,7 @@ impl Judge {
         let judged = self.ledger.chains.iter().filter(|chain| chain.judged);
         let mut files: Vec<File> = judged
             .map(|chain| File {
-                agent: agents[chain.agent as usize].rsplitn(2, '/').next().unwrap_or_default().to_owned(),
+                agent: agents[chain.agent as usize].splitn(4, '/').nth(3).unwrap_or_default().to_owned(),
                 name: chain.name.to_string(),
                 file_id: chain.file.to_string(),
                 generation: chain.generation,

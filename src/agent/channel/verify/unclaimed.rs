@@ -70,7 +70,7 @@ impl Strays {
         let number = claim.number + claim.first.abs_diff(offset) + 1;
         for index in equal {
             self.list[index].equals = Some(Twin {
-                agent: ledger.agents[chain.agent as usize].clone(),
+                identity: ledger.agents[chain.agent as usize].clone(),
                 name: chain.name.to_string(),
                 file_id: chain.file.to_string(),
                 line: segment.lines_before.filter(|_| alone).map(|before| before + number),

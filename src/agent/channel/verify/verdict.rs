@@ -215,8 +215,8 @@ impl fmt::Display for Flaw {
             }
             Flaw::OffsetsUntold { from, to, lines } => write!(
                 f,
-                "{lines} lines within bytes {from} to {to} were sent over a connection that broke, so their offsets are not known, and \
-                 the digest does not tell them"
+                "{lines} lines within bytes {from} to {to} have offsets that Kafka did not tell (a connection broke, or acks are None), \
+                 and the digest does not find them"
             ),
             Flaw::StillOpen(lines) => write!(f, "behind a transaction that is still open: {lines}"),
             Flaw::TooFarApart { from, to } => {
@@ -317,8 +317,8 @@ pub struct Unclaimed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Twin {
-    /// Whose it is.
-    pub agent: String,
+    /// Whose it is, maybe another pipeline's: `<cluster>/<namespace>/<pipeline>/<agent>`.
+    pub identity: String,
     /// Name of the file.
     pub name: String,
     /// Id of the file.
