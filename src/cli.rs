@@ -21,6 +21,8 @@ pub mod status;
 mod table;
 pub mod validate;
 #[cfg(feature = "agent")]
+pub mod verify;
+#[cfg(feature = "agent")]
 mod whose;
 
 use std::process::ExitCode;
@@ -48,6 +50,9 @@ pub enum Command {
     /// Show what is committed of each file; accept another checkpoint topic; forget files, to read them again
     #[cfg(feature = "agent")]
     Progress(progress::ProgressArgs),
+    /// Prove from the topic itself that every line that was shipped is there, once and in order; names what is not
+    #[cfg(feature = "agent")]
+    Verify(verify::VerifyArgs),
     /// Ask an agent whether it lives: exit code 0 or 1
     #[cfg(feature = "agent")]
     Health(health::HealthArgs),
@@ -77,6 +82,8 @@ impl Cli {
             Command::Plan(args) => plan::run(&args),
             #[cfg(feature = "agent")]
             Command::Progress(args) => progress::run(&args),
+            #[cfg(feature = "agent")]
+            Command::Verify(args) => verify::run(&args),
             #[cfg(feature = "agent")]
             Command::Health(args) => health::run(&args),
             #[cfg(feature = "agent")]

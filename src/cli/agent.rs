@@ -58,7 +58,8 @@ pub struct AgentArgs {
     pub drain_timeout: Duration,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+/// A duration as it is written in a LogPipeline.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     TimeSpan(text.to_owned()).duration().map_err(str::to_owned)
 }
 

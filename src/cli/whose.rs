@@ -1,4 +1,4 @@
-//! Which pipeline `plan` and `progress` are about, and as which agent they ask. Reads the same files as the agent, and judges them the same.
+//! Which pipeline `plan`, `progress` and `verify` are about, and as which agent they ask. Reads the same files as the agent, and judges them the same.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ impl Whose {
         };
         let setup = Setup::new(&config, &options).map_err(|e| Invalid(vec![format!("{e:#}")]))?;
         let Sink::Kafka(to) = &setup.sink else {
-            let problem = "spec.sink: only of a pipeline into Kafka is progress kept where this command can look";
+            let problem = "spec.sink: only of a pipeline into Kafka are progress and receipts kept where this command can look";
             return Err(Invalid(vec![problem.to_owned()]));
         };
         let to = (**to).clone();

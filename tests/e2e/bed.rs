@@ -13,6 +13,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/kafka.sh");
 /// So that a killed broker is back within seconds, and an abandoned transaction ends soon after its timeout.
@@ -229,6 +230,14 @@ impl Bed {
         let head = rows.find(|row| row.contains(&"ProducerEpoch")).unwrap_or_else(|| panic!("no table: {said}"));
         let column = head.iter().position(|word| *word == "ProducerEpoch").unwrap();
         rows.next().and_then(|row| row.get(column)?.parse().ok()).unwrap_or_else(|| panic!("no epoch: {said}"))
+    }
+
+    /// Removes the records of a partition before `offset`, as retention does.
+    pub fn expire(&self, topic: &str, partition: i32, offset: i64) {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let done = self.admin(async |admin, options| admin.delete_records(&before, options).await.unwrap());
+        done.elements().iter().for_each(|element| element.error().unwrap());
     }
 
     /// Gives a topic more partitions.

@@ -35,6 +35,7 @@ mod signals;
 mod sinks;
 mod storm;
 mod topics;
+mod verify;
 
 use std::time::{Duration, Instant};
 

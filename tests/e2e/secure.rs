@@ -300,3 +300,29 @@ fn certificates_that_rotate_while_files_flow_are_taken_up_and_nothing_is_lost_or
     agent.drained(written.len() as u64, Duration::from_secs(120));
     exactly(&job.0, &written);
 }
+
+#[test]
+fn verify_names_the_grant_it_lacks_and_needs_no_other() {
+    let Some(bed) = secured() else { return };
+    let job = Guarded::new(bed, "verifygrants", 2, &SCRAM.replace("USER", "verifier"));
+    job.user("verifier", "verifier-secret");
+    job.secret("user", "password", "verifier-secret");
+    job.grant_all("verifier");
+    let agent = job.start();
+    job.ships(&agent, 1);
+    agent.kill();
+    for topic in [&job.0.receipts, &job.0.topic] {
+        let mut said = String::new();
+        until("the grant is named", SOON, || {
+            let ended = job.0.ask(&["verify"], &["--secrets", &job.secrets()]);
+            said = ended.err.replace(&listener(job.0.bed, 2), "<broker>");
+            let wanted = format!("spoolway: this user may not read topic {topic}; grant it: kafka-acls ");
+            (ended.code == Some(1) && said.starts_with(&wanted)).then_some(())
+        });
+        job.add(&command_of(&said));
+    }
+    until("nothing else is needed", SOON, || {
+        let ended = job.0.ask(&["verify"], &["--secrets", &job.secrets()]);
+        (ended.code == Some(0)).then_some(())
+    });
+}

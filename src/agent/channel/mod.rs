@@ -19,6 +19,7 @@ pub mod progress;
 mod reading;
 pub mod snapshot;
 pub mod splitter;
+pub mod verify;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

@@ -24,6 +24,8 @@ pub enum Doing<'a> {
     Commit,
     /// Reading progress.
     Progress(&'a str),
+    /// Reading what agents have written, for `spoolway verify`.
+    Reading(&'a str),
 }
 
 impl Doing<'_> {
@@ -35,6 +37,7 @@ impl Doing<'_> {
             Doing::Sending(topic) => format!("sending to topic {topic}"),
             Doing::Commit => "committing".into(),
             Doing::Progress(topic) => format!("reading progress from topic {topic}"),
+            Doing::Reading(topic) => format!("reading topic {topic}"),
         }
     }
 }
@@ -58,6 +61,14 @@ impl Names {
         let read = if topic == self.checkpoint_topic { "--operation Read " } else { "" };
         format!(
             "kafka-acls --bootstrap-server {} --add --allow-principal {} {read}--operation Write --operation Describe --topic {topic}",
+            self.bootstrap, self.principal
+        )
+    }
+
+    /// The command that gives the right to read `topic`, and no more.
+    pub fn grant_read(&self, topic: &str) -> String {
+        format!(
+            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Read --operation Describe --topic {topic}",
             self.bootstrap, self.principal
         )
     }
@@ -124,6 +135,11 @@ pub fn judge_code(
             ),
         },
         Code::TopicAuthorizationFailed => {
+            if let Doing::Reading(topic) = doing {
+                let message =
+                    format!("this user may not read topic {topic}; grant it: {}", names.grant_read(topic));
+                return slowly(FlowReason::MissingGrant, message);
+            }
             let (Doing::Looking(topic) | Doing::Sending(topic) | Doing::Progress(topic)) = doing else {
                 return slowly(
                     FlowReason::MissingGrant,
@@ -217,6 +233,7 @@ mod tests {
             (Code::InvalidProducerEpoch, Sending("test")),
             (Code::TopicAuthorizationFailed, Sending("test")),
             (Code::TopicAuthorizationFailed, Progress(topic)),
+            (Code::TopicAuthorizationFailed, Reading("test")),
             (Code::TopicAuthorizationFailed, Commit),
             (Code::TransactionalIdAuthorizationFailed, Init),
             (Code::ClusterAuthorizationFailed, Init),

@@ -24,8 +24,10 @@ mod heard;
 pub mod kept;
 mod lend;
 pub mod look;
+mod partitions;
 pub mod pin;
 pub mod topics;
+pub mod verify;
 
 use std::time::Duration;
 
