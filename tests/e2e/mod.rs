@@ -22,6 +22,7 @@ mod http;
 mod job;
 mod limits;
 mod mounts;
+mod neighbours;
 mod network;
 mod options;
 mod outage;

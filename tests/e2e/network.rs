@@ -118,7 +118,7 @@ fn on_a_slow_link_transactions_shrink_until_they_fit() {
 }
 
 /// Bytes a second of the slow link.
-const RATE: u32 = 256 * 1024;
+pub const RATE: u32 = 256 * 1024;
 
 /// The long form of tests that have one.
 fn soaks() -> bool {
@@ -126,7 +126,7 @@ fn soaks() -> bool {
 }
 
 /// Lines that no codec makes smaller to speak of.
-fn random_lines(bytes: usize) -> Vec<u8> {
+pub fn random_lines(bytes: usize) -> Vec<u8> {
     let mut rng = Rng::with_seed(7);
     (0..bytes).map(|at| if at % 500 == 499 { b'\n' } else { rng.u8(b'!'..=b'~') }).collect()
 }
