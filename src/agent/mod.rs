@@ -44,7 +44,7 @@ use run::{Surroundings, Trouble};
 use setup::Setup;
 use sink::console::{ConsoleSink, Shown};
 use sink::file::{FileSink, disk::Machine};
-use sink::kafka::{KafkaSink, client::Brokers};
+use sink::kafka::{KafkaSink, client::Brokers, pin::Seen};
 use sink::{Opened, Sink};
 use source::{Source, spooldir::SpoolDir};
 use status::Status;
@@ -54,13 +54,15 @@ use stop::Stop;
 const REST: Duration = Duration::from_millis(500);
 
 /// Who the agent is, and how it runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// `<agent>` of the transactional id (`--agent-id`).
     pub agent_id: String,
     /// Where to remember what the checkpoint topic was like, or to keep the progress of sink `file` (`--state-dir`); a pod has its
     /// ConfigMap for the one, and cannot have the other.
     pub state_dir: Option<std::path::PathBuf>,
+    /// Where that is remembered without either: as long as the process lives.
+    pub seen: Seen,
     /// Where Secrets are: `<dir>/<secret>/<key>` (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
     /// Ship what is there now, then end.

@@ -227,9 +227,8 @@ spec:
             put(home.path(), "secrets/user/password", "old");
             let options = Options {
                 agent_id: "node-1".into(),
-                state_dir: None,
                 secrets: Some(home.path().join("secrets")),
-                once: false,
+                ..Options::default()
             };
             let place = Place::Directory { path: home.path().join("config"), shape: Some("s".into()) };
             let reload = Reload::start(place, &options).unwrap();

@@ -132,7 +132,7 @@ fn sink_of(config: &Config, options: &Options, identity: &str) -> anyhow::Result
             Pin::Operator { config_map: child_name(&pipeline.metadata.name), known: pod.checkpoint_topic.clone() }
         }
         (None, Some(dir)) => Pin::file(dir, &transactional_id),
-        (None, None) => Pin::None,
+        (None, None) => Pin::Process(options.seen.clone()),
     };
     let names = sink::kafka::Settings {
         transactional_id,

@@ -92,6 +92,7 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
         state_dir: args.state_dir.clone(),
         secrets: args.secrets.clone(),
         once: args.once,
+        ..Options::default()
     };
     check_agent_id(&options.agent_id).map_err(anyhow::Error::msg)?;
     let reload = Reload::start(place(args)?, &options).map_err(Invalid)?;

@@ -201,7 +201,7 @@ fn every(partitions: u32) -> Vec<i32> {
 fn accept(args: &AcceptArgs) -> Result<bool, Trouble> {
     let (config, setup, to) = args.whose.setup(&args.whose.agent_id(args.agent_id.as_deref()))?;
     let pin = &to.names.pin;
-    if *pin == Pin::None {
+    if matches!(pin, Pin::None | Pin::Process(_)) {
         let advice = "name the agent's --state-dir, or of a pipeline that the operator runs ask in one of its pods, with --config-dir";
         return Err(Trouble::Invalid(vec![format!("nothing is remembered of a checkpoint topic here; {advice}")]));
     }

@@ -50,7 +50,7 @@ impl Whose {
             agent_id: agent_id.to_owned(),
             state_dir: self.state_dir.clone(),
             secrets: self.secrets.clone().or(in_pod),
-            once: false,
+            ..Options::default()
         };
         let setup = Setup::new(&config, &options).map_err(|e| Invalid(vec![format!("{e:#}")]))?;
         let Sink::Kafka(to) = &setup.sink else {

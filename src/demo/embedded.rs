@@ -46,7 +46,7 @@ pub fn run(limit: Option<Duration>) -> anyhow::Result<bool> {
         &[TOPIC, RECEIPTS],
     )?;
     let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
-    let options = Options { agent_id: "demo".into(), state_dir: None, secrets: None, once: false };
+    let options = Options { agent_id: "demo".into(), ..Options::default() };
     let config = Config { pipeline, cluster: "demo".into(), pod: None };
     let agent = Agent::new(&config, &options, None, &stop, wakes)?;
     let status = agent.status.clone();

@@ -37,6 +37,13 @@ impl Agent {
         Agent::spawn(command)
     }
 
+    /// Under another id than a1, with a page of its own.
+    pub fn start_as(id: &str, manifest: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spoolway"));
+        command.args(["agent", "--http", "127.0.0.1:0", "--agent-id", id, "-f"]).arg(manifest);
+        Agent::spawn(command)
+    }
+
     /// As in a pod: `spoolway agent --config-dir DIR --agent-id a1` with more arguments.
     pub fn start_in_pod(config: &Path, more: &[&str]) -> Self {
         Agent::start_in_pod_by(Command::new(env!("CARGO_BIN_EXE_spoolway")), config, more)

@@ -1,4 +1,5 @@
-//! A real broker for tests, by `tests/beds/kafka/kafka.sh`: one that lives as long as the test binary, and one that may be killed.
+//! Real brokers for tests, by `tests/beds/kafka/kafka.sh`: one that lives as long as the test binary, one that may be killed, and three
+//! of a cluster that may be killed one by one. The first and the cluster have links, on which the network may be bad (`proxy`).
 //!
 //! A guard process of its own sees the test binary end, however it ends, and then stops the broker and removes its data.
 
@@ -13,7 +14,10 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+
+use super::proxy::{Door, Link};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/beds/kafka/kafka.sh");
 /// So that a killed broker is back within seconds, and an abandoned transaction ends soon after its timeout.
@@ -23,13 +27,30 @@ const SETTINGS: &[&str] = &[
     "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000",
 ];
 
-/// A broker on loopback with a folder of its own.
+/// A link to each broker of a bed is for one test alone: this many tests may have one.
+const LINKS: u16 = 8;
+
+/// One broker or three, on loopback, with a folder of their own.
 pub struct Bed {
-    /// Its folder.
+    /// Their folder.
     pub home: PathBuf,
-    /// `127.0.0.1:PORT`.
+    /// `127.0.0.1:PORT`, of three brokers with commas between.
     pub address: String,
+    nodes: u16,
+    /// How they were started.
+    begun: Vec<String>,
+    /// For each link that is left, where a proxy listens for each node.
+    doors: Mutex<Vec<Vec<Door>>>,
 }
+
+/// What a bed is to be.
+#[derive(Clone, Copy)]
+struct Shape {
+    nodes: u16,
+    links: u16,
+}
+
+const ALONE: Shape = Shape { nodes: 1, links: 0 };
 
 /// One record as Kafka's consumer printed it.
 pub struct Record<'a> {
@@ -50,21 +71,34 @@ pub enum Reader {
 /// The broker that all tests share; `None`, and said so, where there is no Java.
 pub fn shared() -> Option<&'static Bed> {
     static SHARED: OnceLock<Option<Bed>> = OnceLock::new();
-    let bed = SHARED.get_or_init(|| Bed::start(plain)).as_ref();
+    let shape = Shape { links: LINKS, ..ALONE };
+    let bed = SHARED.get_or_init(|| Bed::shaped(shape, plain)).as_ref();
     if bed.is_none() {
         super::skipped("java and mvn are needed to run Kafka");
     }
     bed
 }
 
+/// A bed whose tests run one after the other.
+type InTurn = Mutex<Option<Bed>>;
+
 /// The broker that may be killed; its tests run one after the other, and it is up when they get it.
 pub fn mortal() -> Option<MutexGuard<'static, Option<Bed>>> {
-    static MORTAL: Mutex<Option<Bed>> = Mutex::new(None);
-    let mut bed = MORTAL.lock().unwrap_or_else(PoisonError::into_inner);
+    static MORTAL: InTurn = Mutex::new(None);
+    turn(&MORTAL, ALONE)
+}
+
+/// Three brokers that may be killed; their tests run one after the other, and all are up and in sync when they get them.
+pub fn three() -> Option<MutexGuard<'static, Option<Bed>>> {
+    static THREE: InTurn = Mutex::new(None);
+    turn(&THREE, Shape { nodes: 3, links: LINKS })
+}
+
+fn turn(beds: &'static InTurn, shape: Shape) -> Option<MutexGuard<'static, Option<Bed>>> {
+    let mut bed = beds.lock().unwrap_or_else(PoisonError::into_inner);
     match &*bed {
-        Some(bed) if !bed.is_up() => bed.restart(),
-        Some(_) => {}
-        None => *bed = Bed::start(plain),
+        Some(bed) => bed.revive(),
+        None => *bed = Bed::shaped(shape, plain),
     }
     if bed.is_none() {
         super::skipped("java and mvn are needed to run Kafka");
@@ -77,23 +111,32 @@ fn plain(_: &Path, _: u16) -> Vec<String> {
     vec![]
 }
 
-/// Four free ports in a row, below those that the kernel gives to outgoing connections: a client that calls a dead broker could get the
-/// broker's own port, and talk to itself.
+/// Four free ports in a row.
 pub fn free_port() -> u16 {
+    free_ports(4)
+}
+
+/// Free ports in a row, below those that the kernel gives to outgoing connections: a client that calls a dead broker could get the
+/// broker's own port, and talk to itself.
+fn free_ports(count: u16) -> u16 {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first = range.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(32_768_u16);
     loop {
-        let port = fastrand::u16(10_000..first.max(12_000) - 4);
+        let port = fastrand::u16(10_000..first.max(12_000) - count);
         let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (port..port + 4).all(free) {
+        if (port..port + count).all(free) {
             return port;
         }
     }
 }
 
 impl Bed {
-    /// With settings of its own, made from its folder and its first port; `None` where there is no Java.
+    /// One broker with settings of its own, made from its folder and its first port; `None` where there is no Java.
     pub fn start(more: impl FnOnce(&Path, u16) -> Vec<String>) -> Option<Bed> {
+        Bed::shaped(ALONE, more)
+    }
+
+    fn shaped(shape: Shape, more: impl FnOnce(&Path, u16) -> Vec<String>) -> Option<Bed> {
         let is_there = |tool: &str| {
             let found =
                 Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
@@ -104,18 +147,39 @@ impl Bed {
         }
         let home = tempfile::Builder::new().prefix("spoolway-bed-").tempdir().unwrap().keep();
         guard(&home);
-        let bed = Bed { home, address: String::new() };
-        let port = free_port();
-        let more = more(&bed.home, port);
-        let number = port.to_string();
-        let settings = SETTINGS.iter().copied().chain(more.iter().map(String::as_str));
-        let address = bed.script(&["start", "--port", &number].into_iter().chain(settings).collect::<Vec<_>>());
-        Some(Bed { address: address.trim().to_owned(), ..bed })
+        let Shape { nodes, links } = shape;
+        let port = free_ports((2 * nodes * (1 + links)).max(4));
+        // Its listener for a link, and behind it the proxy's.
+        let door = |node: u16, link: u16| Door::new(port + 2 * nodes + 2 * (node * links + link));
+        let doors = (0..links).map(|link| (0..nodes).map(|node| door(node, link)).collect()).collect();
+        let mut begun = vec!["start".to_owned()];
+        for (option, value) in [("--port", port), ("--nodes", nodes), ("--links", links)] {
+            begun.extend([option.to_owned(), value.to_string()]);
+        }
+        begun.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()).chain(more(&home, port)));
+        let bed = Bed { home, address: String::new(), nodes, begun, doors: Mutex::new(doors) };
+        bed.start_all();
+        let address = bed.script(&["bootstrap"]).trim().to_owned();
+        Some(Bed { address, ..bed })
+    }
+
+    /// Starts those of its nodes that do not run, together: alone, one of three has no quorum and does not come up.
+    pub fn start_all(&self) {
+        self.script(&self.begun.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// A way to its brokers that nobody else has.
+    pub fn link(&self) -> Link {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Link::new(doors.expect("a link is left: LINKS says for how many tests"))
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(SCRIPT);
         command.args(args).env("KAFKA_BED", &self.home).stdin(Stdio::null());
+        if self.nodes > 1 {
+            command.env("KAFKA_HEAP", "256m"); // of each
+        }
         command
     }
 
@@ -125,18 +189,73 @@ impl Bed {
         String::from_utf8(out.stdout).unwrap()
     }
 
-    fn is_up(&self) -> bool {
-        self.script(&["status"]).contains(" up ")
+    /// Starts what is dead; all are in sync.
+    fn revive(&self) {
+        if self.script(&["status"]).contains(" down ") {
+            self.start_all();
+        }
+        self.in_sync();
     }
 
     /// `kill -9`.
     pub fn kill(&self) {
-        self.script(&["kill", "1"]);
+        self.kill_node(1);
     }
 
     /// Starts it on its data, and waits until it serves.
     pub fn restart(&self) {
         self.script(&["restart", "1"]);
+    }
+
+    /// `kill -9` for one of three.
+    pub fn kill_node(&self, node: i32) {
+        self.script(&["kill", &node.to_string()]);
+    }
+
+    /// Waits until every partition of every topic has a leader and all its replicas.
+    pub fn in_sync(&self) {
+        let limit = std::time::Duration::from_secs(120);
+        super::until("all replicas are in sync", limit, || {
+            let all = self.metadata(None)?;
+            let mut partitions = all.topics().iter().flat_map(|topic| topic.partitions());
+            let is_whole = partitions.all(|p| p.leader() > 0 && p.isr().len() == p.replicas().len());
+            (is_whole && all.brokers().len() == usize::from(self.nodes)).then_some(())
+        });
+    }
+
+    /// The node that leads a topic's partition; `None` while none does.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let found = self.metadata(Some(topic))?;
+        let partition = found.topics().first()?.partitions().iter().find(|p| p.id() == partition)?.leader();
+        (partition > 0).then_some(partition)
+    }
+
+    /// Has another node lead a topic's partition, in good order: by its preferred leader.
+    pub fn lead(&self, topic: &str, partition: i32, node: i32) {
+        let others = (1..=i32::from(self.nodes)).filter(|other| *other != node);
+        let replicas: Vec<i32> = [node].into_iter().chain(others).collect();
+        let wanted = serde_json::json!({"topic": topic, "partition": partition, "replicas": replicas});
+        let plan = self.home.join("reassignment.json");
+        std::fs::write(&plan, serde_json::json!({"version": 1, "partitions": [wanted]}).to_string()).unwrap();
+        let tools = "org.apache.kafka.tools";
+        let (assign, elect) =
+            (format!("{tools}.reassign.ReassignPartitionsCommand"), format!("{tools}.LeaderElectionCommand"));
+        let (file, number) = (plan.to_str().unwrap(), partition.to_string());
+        let at = ["--bootstrap-server", &self.address];
+        let plan = ["--execute", "--reassignment-json-file", file];
+        self.script(&[&["run", &assign], &at[..], &plan].concat());
+        let which = ["--election-type", "preferred", "--topic", topic, "--partition", &number];
+        self.script(&[&["run", &elect], &at[..], &which].concat());
+        super::until("it leads", std::time::Duration::from_secs(60), || {
+            (self.leader(topic, partition) == Some(node)).then_some(())
+        });
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Option<rdkafka::metadata::Metadata> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.fetch_metadata(topic, std::time::Duration::from_secs(5)).ok()
     }
 
     /// Calls `each` with every committed record of a topic, in order within each partition; panics if the end is not reached.
@@ -185,7 +304,8 @@ impl Bed {
         let new: Vec<_> = topics
             .iter()
             .map(|(name, partitions, policy)| {
-                NewTopic::new(name, *partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy)
+                NewTopic::new(name, *partitions, TopicReplication::Fixed(i32::from(self.nodes)))
+                    .set("cleanup.policy", policy)
             })
             .collect();
         for result in self.admin(async |admin, options| admin.create_topics(&new, options).await.unwrap()) {

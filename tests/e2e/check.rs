@@ -152,6 +152,18 @@ pub fn names(job: &Job) -> Vec<Vec<u8>> {
     names
 }
 
+/// Bytes of each segment: what one transaction holds of one file.
+pub fn segment_sizes(job: &Job) -> Vec<u64> {
+    let mut sizes = vec![];
+    job.bed.read(&job.receipts, Reader::Fast, |record| {
+        let evidence: Evidence = serde_json::from_slice(record.value).unwrap();
+        if evidence.kind == "segment" {
+            sizes.push(evidence.to - evidence.from);
+        }
+    });
+    sizes
+}
+
 /// Panics unless the topic holds exactly what was written, and the receipts prove it.
 pub fn exactly(job: &Job, written: &[Written]) -> Seen {
     exactly_by(job, Reader::Fast, written)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::agent::{Agent, Ended};
 use super::bed::{Bed, Reader};
 use super::check::{Content, Written};
+use super::proxy::Link;
 
 /// What differs from job to job.
 pub struct Plan<'a> {
@@ -60,7 +61,8 @@ impl<'b> Job<'b> {
     /// The manifest: what differs by `plan`, and `more` of `spec`.
     pub fn text(&self, plan: &Plan, more: &str) -> String {
         let Plan { source, sink, delivery, .. } = plan;
-        let (path, address, topic) = (self.spool.display(), &self.bed.address, &self.topic);
+        let (path, topic) = (self.spool.display(), &self.topic);
+        let address = self.bed.address.replace(',', "','");
         let namespace = topic.strip_suffix("-data").unwrap();
         format!(
             "apiVersion: spoolway.dev/v1alpha1
@@ -148,6 +150,15 @@ spec:
         numbers.iter().fold(text, |text, (pattern, with)| {
             regex::Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
         })
+    }
+
+    /// From now on its agents come in by this link.
+    pub fn by(self, link: &Link) -> Self {
+        let text = fs::read_to_string(&self.manifest).unwrap();
+        let direct = self.bed.address.replace(',', "','");
+        assert!(text.contains(&direct));
+        fs::write(&self.manifest, text.replace(&direct, &link.addresses.join("','"))).unwrap();
+        self
     }
 
     /// Starts an agent that stays.

@@ -1,18 +1,21 @@
 //! The real agent against a real Kafka: killed, stopped, starved, lied to. I/O and processes; nothing is simulated.
 //!
 //! `bed` is the broker, `pod` a ConfigMap as the kubelet mounts it, `job` a pipeline with its directory and topics, `agent` the process, `check` the judge: it reads the topics
-//! with Kafka's own consumer and holds every record against the files that were written. The other modules are the tests.
+//! with Kafka's own consumer and holds every record against the files that were written; `feed` is input without an end, `proxy` a network
+//! between agent and broker that can be made bad. The other modules are the tests.
 
 mod agent;
 mod bad_input;
 mod bed;
 mod bounds;
+mod brokers;
 mod changes;
 mod charsets;
 mod check;
 mod corpus;
 mod crowd;
 mod failpoints;
+mod feed;
 mod files;
 mod growing;
 mod guarantees;
@@ -20,11 +23,14 @@ mod http;
 mod job;
 mod limits;
 mod mounts;
+mod neighbours;
+mod network;
 mod options;
 mod outage;
 mod plan;
 mod pod;
 mod progress;
+mod proxy;
 mod renames;
 mod reports;
 mod rewritten;

@@ -14,9 +14,11 @@ use spoolway::pipeline::report::FlowReason;
 use super::agent::Agent;
 use super::check::{Content, Written, exactly};
 use super::job::{Job, Plan};
+use super::network::{RATE, random_lines};
 use super::{bed, skipped, until};
 
 const SOON: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_secs(180);
 const TRACK: &str = "settleTime: 300ms, pollDelay: 50ms, completion: Track";
 
 /// A mount namespace: a process that is in it, and ends when its input does, with this one.
@@ -250,6 +252,63 @@ fn a_file_system_unmounted_and_mounted_again_under_another_device_number_is_not_
     let mut lines = job.lines();
     lines.sort();
     assert_eq!(lines, ["five", "four", "one", "three", "two"]);
+}
+
+/// Of a large file on a slow link, many transactions.
+const SMALL: Plan = Plan {
+    partitions: 1,
+    source: "settleTime: 300ms, pollDelay: 50ms",
+    sink: "",
+    delivery: "commitInterval: 200ms, maxTransactionBytes: 256Ki",
+};
+
+/// An agent in the middle of a large file, on a link so slow that it stays there for a while.
+fn half_read<'b>(namespace: &Namespace, job: Job<'b>, disk: &Path) -> (Job<'b>, Agent, Written) {
+    let link = job.bed.link();
+    let job = job.by(&link);
+    namespace.mount("-o loop", &[disk, &job.spool]);
+    let content = String::from_utf8(random_lines(3 << 20)).unwrap();
+    let written = namespace.put(&job, "large.log", &content);
+    link.slow(RATE);
+    let agent = namespace.start(&job);
+    agent.shipping();
+    (job, agent, written)
+}
+
+#[test]
+fn a_disk_that_turns_read_only_in_the_middle_of_a_file_costs_a_rename_and_that_is_made_up_for() {
+    let Some(bed) = bed::shared() else { return };
+    let Some(namespace) = Namespace::new() else { return };
+    let job = Job::new(bed, "turnsreadonly", &SMALL);
+    let Some(disk) = image(&job, "disk", 16) else { return };
+    let (job, agent, written) = half_read(&namespace, job, &disk);
+    namespace.mount("-o remount,ro", &[&job.spool]);
+    let report =
+        agent.reports("it is told", LATE, |r| r.reason == FlowReason::CannotComplete || r.totals.set_aside == 1);
+    eprintln!("{:?} {} {:?}", report.reason, report.message, report.set_aside);
+    assert_eq!(namespace.completed(&job), 0);
+    namespace.mount("-o remount,rw", &[&job.spool]);
+    let later = namespace.put(&job, "later.log", "later\n");
+    until("both are completed", LATE, || (namespace.completed(&job) == 2).then_some(()));
+    exactly(&job, &[written, later]);
+}
+
+#[test]
+fn a_disk_unmounted_in_the_middle_of_a_file_is_read_on_when_it_is_back() {
+    let Some(bed) = bed::shared() else { return };
+    let Some(namespace) = Namespace::new() else { return };
+    let job = Job::new(bed, "goesmidway", &SMALL);
+    let Some(disk) = image(&job, "disk", 16) else { return };
+    let (job, agent, large) = half_read(&namespace, job, &disk);
+    namespace.unmount(&job.spool);
+    until("the agent lets go of it", LATE, || loop_of(&disk).is_none().then_some(()));
+    assert!(agent.report().totals.bytes < 3 << 20, "in the middle of the file");
+    // What is beneath the mount is a directory like any other.
+    let meanwhile = namespace.put(&job, "meanwhile.log", "on another disk\n");
+    agent.reports("it goes on there", SOON, |r| r.totals.files == 1);
+    namespace.mount("-o loop", &[&disk, &job.spool]);
+    until("it is read on and completed", LATE, || (namespace.completed(&job) == 1).then_some(()));
+    exactly(&job, &[large, meanwhile]);
 }
 
 /// The loop device that a file is behind.

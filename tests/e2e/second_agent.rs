@@ -1,5 +1,7 @@
 //! Two agents with one name, and one that was asleep for too long.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -82,6 +84,51 @@ fn an_agent_asleep_for_longer_than_its_transaction_may_take_goes_on_exactly() {
     exactly(&job, &written);
 }
 
+/// A successor that the lock does not hold back, as on another machine with the same disk: the same manifest and the same files, another
+/// directory.
+fn successor_elsewhere(job: &Job) -> (Agent, PathBuf) {
+    let elsewhere = job.home().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for file in fs::read_dir(&job.spool).unwrap().map(|file| file.unwrap()) {
+        fs::hard_link(file.path(), elsewhere.join(file.file_name())).unwrap();
+    }
+    let text = fs::read_to_string(&job.manifest).unwrap().replace("settleTime: 10s", "settleTime: 300ms");
+    let manifest = job.home().join("elsewhere.yaml");
+    fs::write(&manifest, text.replace(job.spool.to_str().unwrap(), elsewhere.to_str().unwrap())).unwrap();
+    (Agent::start(&manifest, &["--http", "127.0.0.1:0"]), elsewhere)
+}
+
+#[test]
+fn a_zombie_that_wakes_inside_its_transaction_is_fenced_by_its_successor_and_renames_nothing() {
+    let Some(bed) = bed::shared() else { return };
+    // It would rename what it read, but not before it is asleep.
+    let plan = Plan { source: "settleTime: 10s, pollDelay: 50ms", ..Plan::default() };
+    let job = Job::new(bed, "wakes", &plan);
+    let written = some_input(&job);
+    let zombie = job.start();
+    stop_inside_a_transaction(&zombie, &job);
+    let asleep = Instant::now();
+    let (successor, elsewhere) = successor_elsewhere(&job);
+    successor.reports("it took over", SOON, |r| r.flowing);
+    zombie.signal(Signal::CONT);
+    if asleep.elapsed() < Duration::from_secs(15) {
+        let report = zombie.reports("it is fenced", SOON, |r| r.reason == FlowReason::Fenced);
+        assert!(report.message.contains("another agent with the same id took over"), "{}", report.message);
+        assert_eq!((zombie.get("/readyz").0, zombie.get("/healthz").0), (503, 200));
+        successor.drained(3, Duration::from_secs(120));
+        assert_eq!(job.completed(), 0, "it renames nothing");
+        assert_eq!(zombie.report().reason, FlowReason::Fenced, "and stays away");
+    } else {
+        // On such a slow machine it could take it for its own timeout, and fence the other one, which comes back after a minute.
+        successor.drained(3, Duration::from_secs(240));
+    }
+    let completed = fs::read_dir(&elsewhere)
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|suffix| suffix == "COMPLETED"));
+    assert_eq!(completed.count(), 3);
+    exactly(&job, &written);
+}
+
 #[test]
 fn a_fenced_agent_stays_alive_unready_and_lets_go_of_its_directory() {
     let Some(bed) = bed::shared() else { return };
@@ -89,13 +136,7 @@ fn a_fenced_agent_stays_alive_unready_and_lets_go_of_its_directory() {
     let agent = job.start();
     let mut written = vec![job.put(b"a.log", b"one\n")];
     agent.drained(1, SOON);
-    // A successor that the lock does not hold back, as on another machine with the same disk: the same manifest, another directory.
-    let elsewhere = job.home().join("elsewhere");
-    std::fs::create_dir(&elsewhere).unwrap();
-    let text = std::fs::read_to_string(&job.manifest).unwrap();
-    let manifest = job.home().join("elsewhere.yaml");
-    std::fs::write(&manifest, text.replace(job.spool.to_str().unwrap(), elsewhere.to_str().unwrap())).unwrap();
-    let successor = Agent::start(&manifest, &["--http", "127.0.0.1:0"]);
+    let (successor, _) = successor_elsewhere(&job);
     successor.reports("it is open", SOON, |r| r.flowing);
     written.push(job.put(b"b.log", b"two\n"));
     let report = agent.reports("it is fenced", SOON, |r| r.reason == FlowReason::Fenced);

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use spoolway::pipeline::report::FlowReason;
+use spoolway::pipeline::report::{FlowReason, Report};
 
 use super::agent::Agent;
-use super::bed;
 use super::check::{Written, exactly};
 use super::corpus;
 use super::growing::{append, shipped};
 use super::job::{Job, Plan};
+use super::second_agent::transaction_is_open;
+use super::{bed, until};
 
 const SOON: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_secs(120);
+/// Files stay half read for longer than the test lasts.
+const HALF: Plan = Plan { partitions: 1, source: "settleTime: 600s, pollDelay: 50ms", sink: "", delivery: "" };
 
 #[test]
 fn files_keep_their_partition_and_order_when_a_topic_gets_more_partitions() {
@@ -86,4 +90,82 @@ fn a_checkpoint_topic_made_anew_is_refused_and_nothing_is_read_or_renamed() {
         assert_eq!(job.lines(), ["one"]);
     }
     exactly(&job, &[written]);
+}
+
+#[test]
+fn a_checkpoint_topic_deleted_under_a_running_agent_is_refused_and_half_a_file_is_not_begun_anew() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "checkpointslost", &HALF);
+    let state = job.home().join("state");
+    let agent = Agent::start(&job.manifest, &["--http", "127.0.0.1:0", "--state-dir", state.to_str().unwrap()]);
+    append(&job, b"half.log", "one\ntwo\n");
+    shipped(&agent, 2);
+    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    bed.remove(&checkpoints);
+    append(&job, b"half.log", "three\n");
+    let told = |what: &str, words: &str| {
+        let is = |r: &Report| r.reason == FlowReason::CheckpointTopicChanged && r.message.contains(words);
+        let report = agent.reports(what, LATE, is);
+        assert!(report.message.contains(&checkpoints) && report.message.contains("run: spoolway progress accept"));
+        assert_eq!((agent.get("/readyz").0, job.shown()), (503, vec!["half.log".to_owned()]));
+        // What it had sent when the topic was gone is given up by Kafka itself: nobody may open a producer here.
+        until("its transaction is over", LATE, || (!transaction_is_open(&job)).then_some(()));
+        assert_eq!(job.lines(), ["one", "two"]);
+    };
+    told("it is missed", "does not exist any more");
+    // More partitions: progress would be looked for in another one.
+    bed.topics(&[(&checkpoints, 7, "compact")]);
+    told("another one is refused", "and 7 partitions");
+    let accept = ["--agent-id", "a1", "--state-dir", state.to_str().unwrap(), "--yes"];
+    let done = job.ask(&["progress", "accept"], &accept);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    agent
+        .reports("what a person accepted is done", Duration::from_secs(120), |r| r.flowing && r.backlog.bytes == 0);
+    assert_eq!(job.lines(), ["one", "two", "one", "two", "three"], "from the beginning, as it was accepted");
+}
+
+#[test]
+fn an_agent_without_a_state_directory_notices_while_it_runs_that_its_checkpoint_topic_is_gone() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "checkpointsunpinned", &HALF);
+    let agent = job.start();
+    append(&job, b"half.log", "one\ntwo\n");
+    shipped(&agent, 2);
+    bed.remove(&job.receipts.replace("receipts", "checkpoints"));
+    append(&job, b"half.log", "three\n");
+    let report = agent.reports("it is missed or begins anew", LATE, |r| {
+        r.reason == FlowReason::CheckpointTopicChanged || r.totals.records > 2
+    });
+    assert_eq!(report.reason, FlowReason::CheckpointTopicChanged, "{report:#?}");
+    assert!(report.message.ends_with("or, to accept that, start the agent again"), "{}", report.message);
+    agent.kill();
+    let again = job.start();
+    again.reports("whoever starts it again accepts that", LATE, |r| r.flowing && r.totals.records == 3);
+    assert_eq!(job.lines(), ["one", "two", "one", "two", "three"], "from the beginning");
+}
+
+#[test]
+fn a_checkpoint_topic_made_anew_behind_an_agents_back_is_refused_at_its_next_opening_at_the_latest() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "checkpointsswapped", &Plan::default());
+    let state = job.home().join("state");
+    let start = || Agent::start(&job.manifest, &["--http", "127.0.0.1:0", "--state-dir", state.to_str().unwrap()]);
+    let agent = start();
+    job.put(b"a.log", b"one\n");
+    agent.drained(1, SOON);
+    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    bed.remove(&checkpoints);
+    bed.topics(&[(&checkpoints, 7, "compact")]);
+    job.put(b"b.log", b"two\n");
+    let refused = |r: &Report| r.reason == FlowReason::CheckpointTopicChanged;
+    let report = agent.reports("it ships or is refused", SOON, |r| refused(r) || r.totals.files == 2);
+    eprintln!("refused at once: {}", refused(&report));
+    agent.kill();
+    let before = job.lines();
+    job.put(b"c.log", b"three\n");
+    let agent = start();
+    agent.reports("it is refused", SOON, |r| refused(r));
+    assert_eq!(job.lines(), before);
+    assert_eq!(before.iter().filter(|line| *line == "one").count(), 1);
+    assert!(job.shown().contains(&"c.log".to_owned()), "nothing is renamed");
 }

@@ -2,9 +2,11 @@
 # A real Apache Kafka (KRaft), from Maven Central, on loopback unless told otherwise: one node, or three that can be killed one by one.
 #
 #   kafka.sh fetch                                  get the jars (once for each version; nothing else here needs a network)
-#   kafka.sh start [--host H] [--port P] [--nodes 1|3] [k=v ...]
+#   kafka.sh start [--host H] [--port P] [--nodes 1|3] [--links L] [k=v ...]
 #                                                   prints H:P (127.0.0.1:19092); k=v are further broker settings. Uses ports P to
-#                                                   P+2*nodes-1 of H, which clients must reach
+#                                                   P+2*nodes-1 of H, which clients must reach. With links each node listens on L more
+#                                                   ports, from P+2*nodes on, and names to whoever comes in there the port behind it:
+#                                                   a proxy may stand on that one and has all of the client's traffic
 #   kafka.sh stop | wipe                            end all nodes | the same at once, and remove their data
 #   kafka.sh kill N | restart N                     kill -9 node N | start it again on its data. After a kill -9 that takes up to
 #                                                   broker.session.timeout.ms (9000) more: set it at start where tests do it often
@@ -47,15 +49,18 @@ need_jars() { [ -f "$libs/.done" ] || fetch; }
 
 # ---- nodes ----
 
-# The running bed's shape, written by start: host, port, nodes.
+# The running bed's shape, written by start: host, port, nodes, links.
 shape() {
-  host=127.0.0.1
+  host=127.0.0.1 links=0
   [ -f "$bed/shape" ] || fail "no bed in $bed: start one first"
   # shellcheck disable=SC1091
   . "$bed/shape"
 }
 
 address() { echo "$host:$((port + 2 * ($1 - 1)))"; }
+
+# The port of a node's link; a proxy's is the one behind it.
+link_port() { echo $((port + 2 * nodes + 2 * (($1 - 1) * links + $2 - 1))); }
 
 # All brokers: a client that knows one only cannot start while that one is dead.
 bootstrap() {
@@ -73,18 +78,23 @@ pid_of() {
 
 # Settings: a broker listens on port P+2(i-1), its controller on the next one.
 write_settings() {
-  local i=$1 voters='' k replicas=$nodes isr
+  local i=$1 voters='' k replicas=$nodes isr listen='' advertise='' map=''
   shift
   for k in $(seq "$nodes"); do voters+=,$k@$host:$((port + 2 * k - 1)); done
+  for k in $(seq "$links"); do
+    listen+=,LINK$k://$host:$(link_port "$i" "$k")
+    advertise+=,LINK$k://$host:$(($(link_port "$i" "$k") + 1))
+    map+=,LINK$k:PLAINTEXT
+  done
   isr=$((nodes > 1 ? 2 : 1))
   cat >"$bed/node-$i/server.properties" <<EOF
 process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=${voters#,}
-listeners=PLAINTEXT://$(address "$i"),CONTROLLER://$host:$((port + 2 * i - 1))
-advertised.listeners=PLAINTEXT://$(address "$i")
+listeners=PLAINTEXT://$(address "$i"),CONTROLLER://$host:$((port + 2 * i - 1))$listen
+advertised.listeners=PLAINTEXT://$(address "$i")$advertise
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$map
 log.dirs=$bed/node-$i/data
 # a typo must not make a topic
 auto.create.topics.enable=false
@@ -132,12 +142,13 @@ await() {
 }
 
 start() {
-  local want_host=127.0.0.1 want_port=19092 want_nodes=1 settings=() i id
+  local want_host=127.0.0.1 want_port=19092 want_nodes=1 want_links=0 settings=() i id
   while [ $# -gt 0 ]; do
     case $1 in
       --host) want_host=$2; shift 2 ;;
       --port) want_port=$2; shift 2 ;;
       --nodes) want_nodes=$2; shift 2 ;;
+      --links) want_links=$2; shift 2 ;;
       *=*) settings+=("$1"); shift ;;
       *) fail "start does not know '$1'" ;;
     esac
@@ -146,12 +157,12 @@ start() {
   need_jars
   if [ -f "$bed/shape" ]; then
     shape
-    [ "$host $port $nodes" = "$want_host $want_port $want_nodes" ] ||
-      fail "the bed in $bed has address $host:$port and $nodes node(s); wipe it first, or set KAFKA_BED"
+    [ "$host $port $nodes $links" = "$want_host $want_port $want_nodes $want_links" ] ||
+      fail "the bed in $bed has address $host:$port, $nodes node(s) and $links link(s); wipe it first, or set KAFKA_BED"
   fi
-  host=$want_host port=$want_port nodes=$want_nodes
+  host=$want_host port=$want_port nodes=$want_nodes links=$want_links
   mkdir -p "$bed"
-  printf 'host=%s\nport=%s\nnodes=%s\n' "$host" "$port" "$nodes" >"$bed/shape"
+  printf 'host=%s\nport=%s\nnodes=%s\nlinks=%s\n' "$host" "$port" "$nodes" "$links" >"$bed/shape"
   cat >"$bed/log4j2.properties" <<'EOF'
 rootLogger.level=WARN
 rootLogger.appenderRef.c.ref=C

@@ -1,9 +1,10 @@
-//! Which checkpoint topic progress was kept in: remembered in `--state-dir` on a bare machine, by the operator for a pod. I/O on one
-//! small file, where there is one.
+//! Which checkpoint topic progress was kept in: remembered in `--state-dir` on a bare machine, without one as long as the agent runs, and by
+//! the operator for a pod. I/O on one small file, where there is one.
 //!
 //! A topic made anew, or with another partition count, holds none of our progress: reading it would ship everything again.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::sink::file::disk::{self, Machine};
 use crate::agent::sink::{Failure, SinkError, file_stem};
@@ -16,6 +17,8 @@ pub enum Pin {
     /// Nowhere: it is not checked.
     #[default]
     None,
+    /// In this process: whoever starts it again accepts what is there then.
+    Process(Seen),
     /// In a file of this agent.
     File {
         /// `--state-dir`.
@@ -30,6 +33,25 @@ pub enum Pin {
         /// What it says.
         known: Option<CheckpointTopic>,
     },
+}
+
+/// What a process has seen, for as long as it lives and whatever its configuration becomes.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<Option<CheckpointTopic>>>);
+
+impl PartialEq for Seen {
+    /// The same memory.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Seen {}
+
+impl Seen {
+    fn memory(&self) -> MutexGuard<'_, Option<CheckpointTopic>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Pin {
@@ -78,6 +100,9 @@ impl Pin {
     /// # Errors
     /// The file cannot be written.
     pub fn remember(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
+        if let Pin::Process(seen) = self {
+            *seen.memory() = Some(found.clone());
+        }
         let Some(path) = self.path() else { return Ok(()) };
         write(&path, found)
             .map_err(|e| refused(format!("cannot write {}: {e}; correct --state-dir", path.display())))
@@ -117,8 +142,10 @@ impl Pin {
     /// # Errors
     /// The file cannot be read.
     pub fn known(&self) -> Result<Option<CheckpointTopic>, SinkError> {
-        if let Pin::Operator { known, .. } = self {
-            return Ok(known.clone());
+        match self {
+            Pin::Operator { known, .. } => return Ok(known.clone()),
+            Pin::Process(seen) => return Ok(seen.memory().clone()),
+            Pin::None | Pin::File { .. } => {}
         }
         let Some(path) = self.path() else { return Ok(None) };
         let file = path.display();
@@ -134,7 +161,7 @@ impl Pin {
     /// What a person does to accept another topic.
     fn acceptance(&self) -> String {
         match self {
-            Pin::None => "start again".into(),
+            Pin::None | Pin::Process(_) => "start the agent again".into(),
             Pin::File { directory, transactional_id } => {
                 let directory = directory.display();
                 format!(
@@ -211,6 +238,22 @@ mod tests {
         pin.check_absent("c").unwrap();
         assert_eq!(pin.compare(&topic(Some("C"), 4)), Ok(false), "looking remembers nothing");
         assert_eq!(pin.known(), Ok(None));
+    }
+
+    #[test]
+    fn without_a_directory_it_is_remembered_as_long_as_the_process_lives() {
+        let seen = Seen::default();
+        Pin::Process(seen.clone()).check_absent("c").expect("nothing is remembered yet");
+        Pin::Process(seen.clone()).check(&topic(Some("A"), 50)).unwrap();
+        // Of another configuration, in the same process.
+        let pin = Pin::Process(seen);
+        pin.check(&topic(Some("A"), 50)).unwrap();
+        let gone = pin.check_absent("c").unwrap_err();
+        let refused = pin.check(&topic(Some("B"), 50)).unwrap_err();
+        for message in [gone.message, refused.message] {
+            assert!(message.ends_with("or, to accept that, start the agent again"), "{message}");
+        }
+        Pin::Process(Seen::default()).check(&topic(Some("B"), 50)).expect("another process");
     }
 
     #[test]
