@@ -6,7 +6,7 @@
 #                       FILES=10 BYTES=100000000           the large files
 #                       SMALL_FILES=5000 SMALL_BYTES=20000 the small ones
 #                       SHIPPERS="loop agent"              only these
-#                       CUT=100                            seconds after which a rival that is not done is ended
+#                       CUT=30                             seconds after which a rival that is not done is ended
 #                       COMPRESSION=lz4 PORT=29092 KEEP=1  (leave Kafka up)
 #
 # All take turns, and each run has a fresh topic: what disturbs the machine disturbs all. Compare ratios.
@@ -19,7 +19,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-reps=${REPS:-3} port=${PORT:-29092} cut=${CUT:-100}
+reps=${REPS:-3} port=${PORT:-29092} cut=${CUT:-30}
 export SPOOLWAY_CACHE=${SPOOLWAY_CACHE:-$HOME/.cache/spoolway} COMPRESSION=${COMPRESSION:-lz4}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SPOOLWAY_CACHE/target}
 export KAFKA_BED=${KAFKA_BED:-$SPOOLWAY_CACHE/kafka-bench} KAFKA_HEAP=${KAFKA_HEAP:-1g}
@@ -31,7 +31,7 @@ read -ra shippers <<<"${SHIPPERS:-loop agent kcat rsyslog flume-memory flume-fil
 # What is measured: the large files into 1 and into 6 partitions, the small ones into 1.
 sets=(1 6 small)
 # The slow ones ship that many of the large files, so that no run takes a minute.
-declare -A part=([flume-memory]=4 [flume-file]=2)
+declare -A part=([flume-memory]=4 [flume-file]=1)
 # These wait for more files, and are ended when everything is there.
 endless=" rsyslog flume-memory flume-file "
 # Not with the small files: one takes no files at all, the other is slower than its sibling, which is cut off already.
