@@ -197,7 +197,7 @@ fn gaps_overlaps_order_and_receipts_are_judged_without_records() {
         vec![a.clone(), Evidence { from: 4, to: 16, ..more }],
         "the segment of bytes 4 to 16 counts 3 lines and names 1 records",
     );
-    let all = vec![a, b, c];
+    let all = [a, b, c];
     let with = |receipt: Evidence| all.iter().cloned().chain([receipt]).collect::<Vec<_>>();
     check(
         with(Evidence { lines: 4, ..one.close() }),
