@@ -4,6 +4,10 @@ use super::chain::{Chain, end};
 use super::flight::{How, Key};
 use crate::agent::channel::progress::Run;
 
+/// Windows of a partition in which lines are looked for. A pipeline without acknowledgements is told no offset at all: to hold each of its
+/// records against each of its segments would take for ever.
+const WINDOWS: usize = 256;
+
 /// Records of one segment at consecutive offsets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claim {
@@ -73,6 +77,8 @@ pub(super) struct Lane {
     /// Claims that reading is within, each with the next offset that it should see. One, where nothing is wrong.
     active: Vec<(Claim, i64)>,
     pub windows: Vec<Window>,
+    /// There are too many of them: nothing is looked for.
+    pub blind: bool,
     pub kept: Vec<Kept>,
     pub bounds: Bounds,
     /// The offset of the last record that was read.
@@ -88,6 +94,7 @@ impl Lane {
     /// Claims are known: puts them in order.
     pub fn ready(&mut self) {
         self.claims.sort_unstable_by_key(|claim| (claim.first, claim.chain, claim.segment));
+        self.blind = self.windows.len() > WINDOWS;
         self.claimed = self.claims.iter().map(Claim::end).max().unwrap_or(0);
     }
 

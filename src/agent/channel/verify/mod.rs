@@ -142,7 +142,7 @@ impl Judge {
     pub fn record(&mut self, partition: i32, offset: i64, timestamp: i64, value: &[u8]) {
         let ground = &mut self.topics[self.now];
         let Some(lane) = usize::try_from(partition).ok().and_then(|p| ground.lanes.get_mut(p)) else { return };
-        if offset >= lane.bounds.end {
+        if offset >= lane.bounds.end || offset <= lane.read {
             return;
         }
         lane.read = offset;
@@ -159,23 +159,18 @@ impl Judge {
             }
             return;
         }
-        if lane.windows.iter().any(|window| window.has(offset)) {
+        if lane.blind {
+            ground.said.unattributed += 1;
+        } else if lane.windows.iter().any(|window| window.has(offset)) {
             if self.flights.has_room(value.len() + size_of::<Kept>()) {
                 return lane.kept.push(Kept { offset, timestamp, value: value.into(), owned: false });
             }
             lane.windows.iter_mut().filter(|w| w.has(offset)).for_each(|w| w.unresolved = true);
             ground.said.unattributed += 1;
-            return;
+        } else {
+            let at = (offset, timestamp);
+            self.strays.settle(&self.ledger, self.expect, lane, &mut ground.said, partition, at, value);
         }
-        self.strays.settle(
-            &self.ledger,
-            self.expect,
-            lane,
-            &mut ground.said,
-            partition,
-            (offset, timestamp),
-            value,
-        );
     }
 
     /// The partitions that are to be read before the others go on, so that not too much is held; `None`: all.
@@ -204,7 +199,8 @@ impl Judge {
         }
         self.expire(starts);
         let ground = &mut self.topics[self.now];
-        let untold = std::mem::take(&mut self.flights.untold);
+        let mut untold = std::mem::take(&mut self.flights.untold);
+        untold.sort_unstable_by_key(|segment| segment.key);
         for segment in untold {
             unclaimed::resolve(&mut self.ledger, &mut ground.lanes, &segment);
         }

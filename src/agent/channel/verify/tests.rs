@@ -237,7 +237,7 @@ fn records_that_two_files_claim_are_told_with_the_other_file() {
     let (mut one, mut two) = (source(1), source(2));
     let evidence = vec![one.ship(&["aaa", "bbb"], &[run(0, 0, 2)]), two.ship(&["bbb"], &[run(0, 1, 1)])];
     let verdict = Sample::new(evidence, vec![vec![(0, "aaa"), (1, "bbb")]]).judge();
-    let twice = "claimed twice: partition 0 offsets 1 to 1 are also those of 1.log of c/shop/web/a1";
+    let twice = "claimed twice: partition 0 offsets 1 to 1 are also those of 1.log of c/shop/web/a1; was the topic made anew?";
     assert_eq!(said(&verdict), (vec![State::HalfShipped, State::Faulty], vec![twice.to_owned()]));
 }
 
@@ -360,4 +360,18 @@ fn what_nobody_can_have_written_in_earnest_is_no_evidence_and_a_newer_release_is
     assert_eq!(ledger.unreadable, Some((3, 7, 7)));
     let newer = Evidence { v: VERSION + 1, ..good };
     assert_eq!(ledger.add(0, 0, &serde_json::to_vec(&newer).unwrap(), false), Err(Newer(2)));
+}
+
+#[test]
+fn where_hardly_any_offset_is_known_nothing_is_looked_for() {
+    let mut one = source(1);
+    let evidence: Vec<_> = (0..300).map(|_| one.ship(&["aaa"], &[run(0, None, 1)])).collect();
+    let verdict = Sample::new(evidence, vec![(0..300).map(|offset| (offset, "aaa")).collect()]).judge();
+    let (states, flaws) = said(&verdict);
+    assert_eq!((states, flaws.len()), (vec![State::Unproven], 1), "{flaws:?}");
+    assert!(
+        flaws[0].starts_with("300 lines within bytes 0 to 1200 have offsets that Kafka did not tell"),
+        "{flaws:?}"
+    );
+    assert_eq!((verdict.topics[0].unclaimed, verdict.topics[0].unattributed), (0, 300));
 }

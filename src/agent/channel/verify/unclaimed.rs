@@ -90,6 +90,11 @@ pub(super) fn resolve(ledger: &mut Ledger, lanes: &mut [Lane], untold: &Untold) 
     let chain = &ledger.chains[untold.key.0 as usize];
     let segment = &chain.segments[untold.key.1 as usize];
     let (from, to) = (segment.from, segment.to);
+    let untold_runs = || segment.runs.iter().filter(|run| run.first.is_none());
+    let lines = untold_runs().map(|run| run.count).fold(0, u64::saturating_add);
+    if untold_runs().any(|run| lanes.get(run.partition as usize).is_none_or(|lane| lane.blind)) {
+        return ledger.chains[untold.key.0 as usize].add(Flaw::OffsetsUntold { from, to, lines });
+    }
     let windows: Vec<(usize, Window)> = lanes
         .iter()
         .enumerate()
@@ -133,7 +138,6 @@ pub(super) fn resolve(ledger: &mut Ledger, lanes: &mut [Lane], untold: &Untold) 
         }
         _ => Found::Unknown,
     };
-    let lines = windows.iter().map(|(_, window)| window.count).sum();
     let flaw = match (&found, missing) {
         (Found::Right(_), _) => None,
         (_, Some(missing)) => Some(missing),

@@ -153,6 +153,13 @@ impl Flaw {
             (Flaw::Missing(one), Flaw::Missing(two))
             | (Flaw::NoLongerInTopic(one), Flaw::NoLongerInTopic(two))
             | (Flaw::StillOpen(one), Flaw::StillOpen(two)) => (one, two),
+            (Flaw::OffsetsUntold { to, lines, .. }, Flaw::OffsetsUntold { from, to: end, lines: more }) => {
+                let follows = to == from;
+                if follows {
+                    (*to, *lines) = (*end, lines.saturating_add(*more));
+                }
+                return follows;
+            }
             _ => return false,
         };
         let follows = one.partition == two.partition && one.to == two.from && one.last < two.first;
@@ -190,7 +197,10 @@ impl fmt::Display for Flaw {
                 write!(f, "shipped twice: two segments speak of bytes {from} to {to}")
             }
             Flaw::ClaimedTwice { partition, first, last, by } => {
-                write!(f, "claimed twice: partition {partition} offsets {first} to {last} are also those of {by}")
+                write!(
+                    f,
+                    "claimed twice: partition {partition} offsets {first} to {last} are also those of {by}; was the topic made anew?"
+                )
             }
             Flaw::OutOfOrder { from, to, partition, offset, behind } => write!(
                 f,

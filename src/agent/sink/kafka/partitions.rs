@@ -70,9 +70,10 @@ impl<'a> Partitions<'a> {
         self.brokers.patiently(ask, self.consumer.context(), ANSWER).map_err(|e| self.judged(&e))
     }
 
-    /// Calls `each` with everything in these spans (first offset, and the one behind the last), in order within each partition.
+    /// Calls `each` with everything in these spans (first offset, and the one behind the last), in order within each partition. Once only:
+    /// what a client had fetched for one reading, such as the end of a partition, must not be taken for something of the next.
     pub fn read(
-        &self,
+        self,
         spans: BTreeMap<i32, (i64, i64)>,
         mut each: impl FnMut(Step) -> Result<Next, SinkError>,
     ) -> Result<(), SinkError> {

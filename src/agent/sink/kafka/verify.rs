@@ -71,7 +71,7 @@ pub fn verify(brokers: &Brokers, ask: &Ask, seen: &mut dyn FnMut(u64, u64)) -> R
     let mut topics = vec![];
     for topic in receipts.ledger.topics() {
         let partitions = count(&topic)?.unwrap_or(0);
-        let settled = Partitions::new(brokers, &topic, "read_committed", Doing::Reading(&topic))?;
+        let settled = reader(brokers, &topic)?;
         let judged =
             (0..partitions as i32).map(|p| Ok(settled.ends(p)?.1)).collect::<Result<Vec<i64>, SinkError>>()?;
         topics.push((topic, judged));
@@ -132,11 +132,14 @@ fn written(brokers: &Brokers, topic: &str, partitions: usize) -> Result<Vec<(i64
     (0..partitions as i32).map(|partition| all.ends(partition)).collect()
 }
 
+fn reader<'a>(brokers: &'a Brokers, topic: &'a str) -> Result<Partitions<'a>, SinkError> {
+    Partitions::new(brokers, topic, "read_committed", Doing::Reading(topic))
+}
+
 /// The receipt topic, and how far it is read.
 struct Receipts<'a> {
     brokers: &'a Brokers,
     topic: &'a str,
-    reader: Partitions<'a>,
     ledger: Ledger,
     /// By partition: whether its first records are deleted, the next offset to read, the end.
     beheaded: Vec<bool>,
@@ -146,11 +149,11 @@ struct Receipts<'a> {
 
 impl<'a> Receipts<'a> {
     fn open(brokers: &'a Brokers, topic: &'a str, partitions: u32, ledger: Ledger) -> Result<Self, SinkError> {
-        let reader = Partitions::new(brokers, topic, "read_committed", Doing::Reading(topic))?;
+        let reader = reader(brokers, topic)?;
         let ends = (0..partitions as i32).map(|p| reader.ends(p)).collect::<Result<Vec<_>, SinkError>>()?;
         let beheaded = ends.iter().map(|(start, _)| *start > 0).collect();
         let (next, end) = ends.into_iter().unzip();
-        Ok(Receipts { brokers, topic, reader, ledger, beheaded, next, end })
+        Ok(Receipts { brokers, topic, ledger, beheaded, next, end })
     }
 
     /// Reads what was not read, up to `end`.
@@ -158,7 +161,7 @@ impl<'a> Receipts<'a> {
         let spans = (0..).zip(self.next.iter().copied().zip(self.end.iter().copied())).collect();
         let (ledger, beheaded, topic) = (&mut self.ledger, &self.beheaded, self.topic);
         let mut dated = vec![false; beheaded.len()];
-        self.reader.read(spans, |step| {
+        reader(self.brokers, topic)?.read(spans, |step| {
             match step {
                 Step::Record(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
@@ -189,7 +192,7 @@ impl<'a> Receipts<'a> {
     fn settle(&mut self, deadline: Instant) -> Result<u64, SinkError> {
         let wanted: Vec<i64> =
             written(self.brokers, self.topic, self.end.len())?.into_iter().map(|(_, end)| end).collect();
-        let stable = settled(self.brokers, &self.reader, &wanted, deadline)?;
+        let stable = settled(self.brokers, &reader(self.brokers, self.topic)?, &wanted, deadline)?;
         self.end = wanted.iter().zip(&stable).map(|(wanted, stable)| *wanted.min(stable)).collect();
         Ok(wanted.iter().zip(&self.end).map(|(wanted, end)| wanted.abs_diff(*end)).sum())
     }
@@ -203,8 +206,8 @@ struct Progress<'a> {
 
 /// A data topic, with the ends that it is read to.
 struct Data<'a> {
+    brokers: &'a Brokers,
     topic: &'a str,
-    reader: Partitions<'a>,
     bounds: Vec<Bounds>,
 }
 
@@ -216,7 +219,6 @@ impl<'a> Data<'a> {
         judge: &Judge,
         deadline: Instant,
     ) -> Result<Self, SinkError> {
-        let reader = Partitions::new(brokers, topic, "read_committed", Doing::Reading(topic))?;
         let written = written(brokers, topic, judged.len())?;
         let wanted: Vec<i64> = written
             .iter()
@@ -224,13 +226,13 @@ impl<'a> Data<'a> {
             .enumerate()
             .map(|(partition, ((_, high), judged))| judge.claimed_to(topic, partition).min(*high).max(*judged))
             .collect();
-        let stable = settled(brokers, &reader, &wanted, deadline)?;
+        let stable = settled(brokers, &reader(brokers, topic)?, &wanted, deadline)?;
         let bounds = (0..judged.len()).map(|p| {
             let end = wanted[p].min(stable[p]);
             let (start, high) = written[p];
             Bounds { start, end, judged: judged[p].min(end), high: high.max(end), stable: stable[p] }
         });
-        Ok(Data { topic, bounds: bounds.collect(), reader })
+        Ok(Data { brokers, topic, bounds: bounds.collect() })
     }
 
     fn length(&self) -> u64 {
@@ -245,7 +247,7 @@ impl<'a> Data<'a> {
         judge.begin(self.topic, &self.bounds);
         let mut behind: Vec<i64> = self.bounds.iter().map(|bounds| bounds.start).collect();
         let mut count = 0_u64;
-        self.reader.read(self.spans(), |step| {
+        reader(self.brokers, self.topic)?.read(self.spans(), |step| {
             match step {
                 Step::Record(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
@@ -263,10 +265,11 @@ impl<'a> Data<'a> {
             }
             Ok(judge.needed().map_or(Next::All, Next::Only))
         })?;
-        let starts = (0..self.bounds.len() as i32).map(|p| Ok(self.reader.ends(p)?.0));
-        judge.end(&starts.collect::<Result<Vec<_>, SinkError>>()?);
+        let starts: Vec<i64> =
+            written(self.brokers, self.topic, self.bounds.len())?.into_iter().map(|(start, _)| start).collect();
+        judge.end(&starts);
         if judge.wants_twins() {
-            self.reader.read(self.spans(), |step| {
+            reader(self.brokers, self.topic)?.read(self.spans(), |step| {
                 let Step::Record(message) = step else { return Ok(Next::Same) };
                 let value = message.payload().unwrap_or_default();
                 let on = judge.compare(message.partition(), message.offset(), value);
