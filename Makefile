@@ -8,7 +8,7 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo beds cluster-beds check test e2e bench generate
+.PHONY: help build image demo beds cluster-beds check test simulate e2e bench generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -42,6 +42,10 @@ test: beds ## all tests, those against a real Kafka too, and against a real clus
 	@$(need) $(BUILD_TOOLS)
 	cargo test --release --locked -- --skip cluster::
 	cargo test --release --locked --test main cluster::
+
+simulate: ## the simulation: faults hit, kills, lines, and the seed that catches each planted bug; N=20000 seeds; SEED=7 replays one (BUG=NoSecondLook with it)
+	@$(need) $(BUILD_TOOLS)
+	SEEDS=$(or $(N),2000) cargo test --release --locked --test main simulation:: -- --nocapture
 
 e2e: cluster-beds ## the tests on a real cluster; T=operator for a part of them
 	@$(need) $(BUILD_TOOLS)
