@@ -10,7 +10,7 @@ BUILD_TOOLS := cargo cc c++ make perl
 need        := ./scripts/need.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image demo beds cluster-beds check failpoints test storm soak e2e bench generate
+.PHONY: help build image demo beds cluster-beds check failpoints test simulate storm soak e2e bench generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | expand -t 14
@@ -50,6 +50,10 @@ test: beds failpoints ## all tests, those against a real Kafka too, and against 
 	@$(need) $(BUILD_TOOLS)
 	cargo test --release --locked -- --skip cluster::
 	cargo test --release --locked --test main cluster::
+
+simulate: ## the simulation: faults hit, kills, lines, and the seed that catches each planted bug; N=20000 seeds; SEED=7 replays one (BUG=NoSecondLook with it)
+	@$(need) $(BUILD_TOOLS)
+	SEEDS=$(or $(N),2000) cargo test --release --locked --test main simulation:: -- --nocapture
 
 storm: failpoints ## 200 kills of agent and broker over 2 GB, under ten minutes, and the proof that each line is there once
 	@tests/beds/kafka/kafka.sh fetch

@@ -10,12 +10,12 @@ mkdir -p "$logs"
 while [ $((SECONDS - begin)) -lt "$limit" ]; do
   seed=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
   storms=$((storms + 1))
-  echo "soak: storm $storms, SPOOLWAY_SEED=$seed" >&2
-  if SPOOLWAY_SEED=$seed make --no-print-directory storm 2>&1 | tee "$logs/$seed.log"; then
+  echo "soak: storm $storms, SEED=$seed" >&2
+  if SEED=$seed make --no-print-directory storm 2>&1 | tee "$logs/$seed.log"; then
     rm "$logs/$seed.log"
   else
     failed+=("$seed")
-    echo "soak: it failed; replay it with SPOOLWAY_SEED=$seed make storm; its output is in $logs/$seed.log" >&2
+    echo "soak: it failed; replay it with SEED=$seed make storm; its output is in $logs/$seed.log" >&2
   fi
 done
 echo "soak: $storms storms in $((SECONDS - begin)) s, ${#failed[@]} failed ${failed[*]}" >&2

@@ -1,6 +1,6 @@
 //! A bad network between agent and brokers: answers lost, connections cut and half open, a slow link, and all of it at random.
 //!
-//! `SPOOLWAY_SEED` replays the faults of the storm, though not what the machine did between them. With `SPOOLWAY_SOAK` set, storm and slow
+//! `SEED` replays the faults of the storm, though not what the machine did between them. With `SPOOLWAY_SOAK` set, storm and slow
 //! link last minutes.
 
 use std::collections::BTreeMap;

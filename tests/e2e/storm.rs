@@ -1,7 +1,7 @@
 //! The storm: the agent killed again and again, between two steps and at random moments, and the broker too, over gigabytes.
 //!
 //! One code for `make test` (20 kills over a gigabyte), `make storm` (200 over two) and `make soak` (storm after storm).
-//! `SPOOLWAY_SEED` replays the schedule, though not what the machine did between the kills.
+//! `SEED` replays the schedule, though not what the machine did between the kills.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -253,7 +253,7 @@ impl Storm {
         let of = |what: &str| self.counts.get(what).unwrap_or_else(|| panic!("no {what} in {:?}", self.counts));
         let rows = landed.iter().map(|(place, count)| format!("| {place} | {count} |\n")).collect::<String>();
         format!(
-            "{today}, {cores} cores: SPOOLWAY_SEED={seed} SPOOLWAY_STORM_KILLS={kills} SPOOLWAY_STORM_GIGABYTES={gigabytes}
+            "{today}, {cores} cores: SEED={seed} SPOOLWAY_STORM_KILLS={kills} SPOOLWAY_STORM_GIGABYTES={gigabytes}
 
 | | |
 |---|---|

@@ -78,6 +78,8 @@ impl Spool {
             }
             let mut head = if read.head > 0 { sim.disk.mark(key, 0, read.head) } else { None };
             let writer = if read.seal { sim.lease(key) } else { Writer::NotAsked };
+            // What was compared and what is read need not be of one moment.
+            sim.pass(Duration::from_micros(20));
             let bytes = &sim.disk.objects[key].data;
             let from = bytes.len().min(read.from as usize);
             let to = bytes.len().min(read.from as usize + read.len);
