@@ -17,8 +17,8 @@ use super::proxy::{ADD_PARTITIONS, END_TXN, INIT_PRODUCER_ID, Link, Loss, PRODUC
 use super::{bed, seed, until};
 
 const SOON: Duration = Duration::from_secs(60);
-const LATE: Duration = Duration::from_secs(180);
-pub const PACE: Duration = Duration::from_millis(20);
+pub const LATE: Duration = Duration::from_secs(300);
+pub const PACE: Duration = Duration::from_millis(40);
 
 /// Many small transactions, so that a fault falls into the middle of one.
 pub const PLAN: Plan = Plan {
@@ -69,11 +69,9 @@ fn an_answer_to_a_commit_that_never_comes_is_not_waited_for_for_ever() {
     let job = Job::new(bed, "silence", &PLAN).by(&link);
     let feed = Feed::start(&job, 2, PACE);
     let agent = job.start();
-    for api in [END_TXN, PRODUCE] {
-        goes_on(&agent);
-        caught(&link, api, Loss::Silence);
-        goes_on(&agent);
-    }
+    goes_on(&agent);
+    caught(&link, END_TXN, Loss::Silence);
+    goes_on(&agent);
     let written = feed.stop();
     agent.drained(written.len() as u64, LATE);
     exactly(&job, &written);
@@ -104,7 +102,7 @@ fn on_a_slow_link_transactions_shrink_until_they_fit() {
     // All of it is read before the first commit is due.
     let plan = Plan { delivery: "commitInterval: 10s", ..Plan::default() };
     let job = Job::new(bed, "slowlink", &plan).by(&link);
-    let mebibytes = if soaks() { 64 } else { 8 };
+    let mebibytes = if soaks() { 64 } else { 6 };
     let written = [job.put(b"a.log", &random_lines(mebibytes << 20))];
     link.slow(RATE);
     let agent = job.start();
