@@ -155,19 +155,20 @@ fn nothing_is_lost_and_nothing_is_twice_in_a_storm_of_the_network() {
 
 /// One fault; it is over when this returns, but for a trap, which waits for its request.
 fn strike(link: &Link, rng: &mut Rng) -> &'static str {
-    match rng.u8(0..12) {
-        0..5 => {
+    match rng.u8(0..24) {
+        0..11 => {
             let apis = [PRODUCE, PRODUCE, END_TXN, END_TXN, ADD_PARTITIONS, INIT_PRODUCER_ID];
             // Those of which the client is told nothing cost it a timeout of 20 s: fewer of them.
-            let losses = [Loss::Cut, Loss::Cut, Loss::Cut, Loss::Cut, Loss::Cut, Loss::Silence, Loss::Request];
-            link.trap(rng.choice(apis).unwrap(), rng.choice(losses).unwrap());
+            let told = rng.u8(0..7) > 0;
+            let loss = if told { Loss::Cut } else { rng.choice([Loss::Silence, Loss::Request]).unwrap() };
+            link.trap(rng.choice(apis).unwrap(), loss);
             "trap"
         }
-        5..8 => {
+        11..17 => {
             link.cut();
             "cut"
         }
-        8..11 => {
+        17..23 => {
             link.delay(Duration::from_millis(rng.u64(10..400)));
             std::thread::sleep(Duration::from_millis(rng.u64(0..2000)));
             link.delay(Duration::ZERO);
