@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use super::check::exactly;
 use super::feed::Feed;
 use super::job::{Job, Plan};
-use super::network::{PACE, PLAN, caught, goes_on};
+use super::network::{LATE, PACE, PLAN, caught, goes_on};
 use super::proxy::{END_TXN, Loss};
 use super::{bed, until};
-
-const LATE: Duration = Duration::from_secs(180);
 
 #[test]
 fn leaders_move_while_files_flow() {

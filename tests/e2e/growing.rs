@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::agent::Agent;
 use super::check::{Content, Written, exactly};
@@ -216,4 +216,36 @@ fn a_completed_file_that_grows_all_the_same_is_not_forgotten() {
     let mut values = vec![];
     bed.read(&job.topic, bed::Reader::Fast, |record| values.push(record.value.to_vec()));
     assert_eq!(values, [b"one", b"two"]);
+}
+
+#[test]
+fn times_that_jump_while_a_file_is_read_complete_it_neither_early_nor_never() {
+    let Some(bed) = bed::shared() else { return };
+    let plan = Plan { source: "settleTime: 1s, pollDelay: 50ms", ..Plan::default() };
+    let job = Job::new(bed, "jumps", &plan);
+    if !leases_work(&job) {
+        return skipped("the file system of the temporary directory grants no leases");
+    }
+    let mut agent = job.start();
+    // As long as it is open for writing it is not complete, however long this takes.
+    let mut writer = File::create(job.path(b"a.log")).unwrap();
+    let (now, decade) = (SystemTime::now(), Duration::from_secs(3600 * 24 * 3650));
+    let (mut written, mut lines) = (String::new(), 0);
+    for time in [now + decade, now - decade, now + decade * 5, SystemTime::UNIX_EPOCH, now] {
+        let line = format!("written at {time:?}\n");
+        writer.write_all(line.as_bytes()).unwrap();
+        writer.set_modified(time).unwrap();
+        written += &line;
+        lines += 1;
+        shipped(&agent, lines);
+        assert_eq!(job.shown(), ["a.log"]);
+        if lines == 3 {
+            agent.kill();
+            (agent, lines) = (job.start(), 0);
+        }
+    }
+    drop(writer);
+    agent.drained(1, SOON);
+    assert_eq!(job.shown(), ["a.log.COMPLETED"]);
+    exactly(&job, &[Written::of(b"a.log", written)]);
 }

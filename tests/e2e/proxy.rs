@@ -129,11 +129,11 @@ impl Link {
         }
     }
 
-    /// Ends all connections.
+    /// Ends all connections, but for the silent ones: of those nobody is told anything.
     pub fn cut(&self) {
-        for connection in self.net.state().connections.drain(..).filter_map(|c| c.upgrade()) {
-            connection.end();
-        }
+        let told = |connection: &Connection| !connection.silent.load(Ordering::SeqCst);
+        let connections: Vec<_> = self.net.state().connections.iter().filter_map(Weak::upgrade).collect();
+        connections.iter().filter(|connection| told(connection)).for_each(|connection| connection.end());
     }
 
     /// The next request of this API loses its answer.
