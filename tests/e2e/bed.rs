@@ -260,15 +260,27 @@ impl Bed {
 
     /// Calls `each` with every committed record of a topic, in order within each partition; panics if the end is not reached.
     pub fn read(&self, topic: &str, reader: Reader, each: impl FnMut(Record)) {
-        let said = self.read_so_far(topic, reader, each);
+        // A busy machine may be silent for longer than it takes to see that a topic ends early. The console's consumer always waits it out.
+        let patience: &[&str] = if reader == Reader::Fast { &["--timeout-ms", "60000"] } else { &[] };
+        let said = self.read_with(patience, topic, reader, each);
         assert!(said.is_ok(), "reading {topic}: {}", said.unwrap_err());
     }
 
     /// The same where an open transaction may hold up the end: then what is committed before it, and the reader's words.
-    pub fn read_so_far(&self, topic: &str, reader: Reader, mut each: impl FnMut(Record)) -> Result<(), String> {
+    pub fn read_so_far(&self, topic: &str, reader: Reader, each: impl FnMut(Record)) -> Result<(), String> {
+        self.read_with(&[], topic, reader, each)
+    }
+
+    fn read_with(
+        &self,
+        options: &[&str],
+        topic: &str,
+        reader: Reader,
+        mut each: impl FnMut(Record),
+    ) -> Result<(), String> {
         let command = if reader == Reader::Fast { "read" } else { "console" };
-        let mut child =
-            self.command(&[command, topic]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = self.command(&[&[command, topic], options].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::with_capacity(1 << 20, child.stdout.take().unwrap());
         let mut line = vec![];
         while out.read_until(b'\n', &mut line).unwrap() > 0 {
