@@ -52,6 +52,7 @@ fn a_second_agent_waits_for_the_lock_and_takes_over_when_the_first_is_gone() {
     let written = some_input(&job);
     let first = job.start();
     stop_inside_a_transaction(&first, &job);
+    let stopped = Instant::now();
     let second = job.start();
     let report = second.reports("it waits", SOON, |r| r.reason == FlowReason::AnotherAgentRunning);
     assert!(!report.flowing);
@@ -59,8 +60,10 @@ fn a_second_agent_waits_for_the_lock_and_takes_over_when_the_first_is_gone() {
     assert_eq!(second.get("/readyz").0, 503);
     first.signal(Signal::CONT);
     let before = first.report().totals.bytes;
+    let slept = stopped.elapsed();
     first.reports("the first goes on undisturbed", SOON, |r| r.totals.bytes > before || r.backlog.bytes == 0);
-    assert_eq!(first.report().totals.retries, 0);
+    // On a very busy machine it slept for longer than its transaction may take.
+    assert!(first.report().totals.retries == 0 || slept > Duration::from_secs(15), "{slept:?}");
     first.kill();
     second.drained(1, SOON);
     until("all are complete", SOON, || (job.completed() == 3).then_some(()));
