@@ -24,9 +24,9 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// It was given up since another one failed.
+    /// It was given up since another one failed, or since the client did: why, a fatal error's own words tell.
     pub fn is_fallout(&self) -> bool {
-        matches!(self.code, Code::PurgeQueue | Code::PurgeInflight)
+        matches!(self.code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
     }
 }
 
@@ -89,6 +89,8 @@ mod tests {
     fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
         let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes };
+        // As after a successor took over: "fatal" alone would be taken for something that may be tried again at once.
+        assert!(failed(1, Code::Fatal, 0).is_fallout());
         deliveries.failed(failed(2, Code::PurgeQueue, 1000));
         deliveries.failed(failed(3, Code::MessageSizeTooLarge, 10));
         deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));
