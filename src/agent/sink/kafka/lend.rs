@@ -235,9 +235,10 @@ impl Lender {
         partition: i32,
         unsent: &mut usize,
     ) -> Result<(), Code> {
-        let mut from = 0;
+        let (mut from, mut room) = (0, self.batch.0.len());
         while from < self.batch.0.len() {
-            let rest = &mut self.batch.0[from..];
+            let to = self.batch.0.len().min(from + room);
+            let rest = &mut self.batch.0[from..to];
             // SAFETY: the payloads live until their reports; librdkafka reads the array during the call only.
             unsafe { rdk::rd_kafka_produce_batch(topic, partition, 0, rest.as_mut_ptr(), rest.len() as i32) };
             let refused =
@@ -248,10 +249,8 @@ impl Lender {
             let fatal = rest.iter().filter(|m| refused(m)).any(|m| Code::from(m.err) != Code::QueueFull);
             *unsent -= rest.iter().filter(|m| !refused(m)).count();
             from += taken;
-            if let Some(why) = why
-                && (fatal || self.wait_for_room())
-            {
-                return Err(why);
+            if let Some(why) = why {
+                room = if fatal { None } else { self.wait_for_room() }.ok_or(why)?;
             }
         }
         Ok(())
@@ -275,7 +274,9 @@ impl Lender {
             loop {
                 match self.producer.send(record) {
                     Ok(()) => break,
-                    Err((KafkaError::MessageProduction(Code::QueueFull), back)) if !self.wait_for_room() => {
+                    Err((KafkaError::MessageProduction(Code::QueueFull), back))
+                        if self.wait_for_room().is_some() =>
+                    {
                         record = back
                     }
                     Err((error, _)) => {
@@ -289,10 +290,20 @@ impl Lender {
         Ok(())
     }
 
-    /// True when something failed meanwhile: then there will be no room.
-    fn wait_for_room(&self) -> bool {
-        self.producer.poll(ROOM);
-        self.producer.context().deliveries().failure().is_some()
+    /// The queue is full: waits until records left it, and tells how many. So many more fit, near enough; each one that is tried in vain
+    /// costs as much as one that is taken. `None` when something failed meanwhile: then there will be no room.
+    fn wait_for_room(&self) -> Option<usize> {
+        let full = self.producer.in_flight_count();
+        loop {
+            self.producer.poll(ROOM);
+            if self.producer.context().deliveries().failure().is_some() {
+                return None;
+            }
+            let now = self.producer.in_flight_count();
+            if now < full || now == 0 {
+                return usize::try_from(full - now).ok().map(|left| left.max(1));
+            }
+        }
     }
 
     /// Waits until every record is reported. Messages time out by themselves, so this ends.

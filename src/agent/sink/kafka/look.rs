@@ -14,7 +14,9 @@ use super::describe::{Described, describe};
 use super::failure::{Doing, Names, judge_code};
 use super::heard::Heard;
 use super::kept::{Kept, advice, kept, partition_of};
-use super::topics::{ANSWER, check_fixed, create, missing_checkpoints, missing_data, own_topics, partitions_of};
+use super::topics::{
+    ANSWER, check_fixed, create, missing_checkpoints, missing_data, not_known_yet, own_topics, partitions_of,
+};
 use super::{Cluster, checkpoints};
 use crate::agent::channel::progress::Progress;
 use crate::agent::sink::SinkError;
@@ -145,7 +147,10 @@ fn absent(look: &mut Look, brokers: &Brokers, role: Role, count: usize) {
     let own =
         &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, count)[usize::from(role == Role::Receipts)];
     match create(brokers, own, count, true) {
-        Ok(()) => look.remarks.push(format!("topic {} does not exist; an agent makes it when it starts", own.name)),
+        Ok(true) => {
+            look.remarks.push(format!("topic {} does not exist; an agent makes it when it starts", own.name))
+        }
+        Ok(false) => look.findings.push(Finding::from(&not_known_yet(own.name))),
         Err(error) => look.findings.push(Finding::from(&error)),
     }
 }

@@ -70,7 +70,9 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
                 brokers.pin.check_absent(topic)?;
             }
             let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
-            create(brokers, own, found.1, false)?;
+            if !create(brokers, own, found.1, false)? {
+                return Err(not_known_yet(topic));
+            }
             found.0 = Some(own.partitions as u32);
         }
         if i == 0 {
@@ -120,8 +122,8 @@ pub(super) fn partitions_of(
     }
 }
 
-/// Makes the topic, or only asks whether it would be made.
-pub(super) fn create(brokers: &Brokers, own: &Own, count: usize, only_ask: bool) -> Result<(), SinkError> {
+/// Makes the topic, or only asks whether it would be made. False where it is there already: brokers hear of it one after the other.
+pub(super) fn create(brokers: &Brokers, own: &Own, count: usize, only_ask: bool) -> Result<bool, SinkError> {
     let admin: AdminClient<Heard> = brokers.client(&brokers.admin_config()?, Heard::default())?;
     let replication = TopicReplication::Fixed(count.clamp(1, 3) as i32);
     let mut topic = NewTopic::new(own.name, own.partitions, replication);
@@ -139,14 +141,22 @@ pub(super) fn create(brokers: &Brokers, own: &Own, count: usize, only_ask: bool)
     match runtime.block_on(admin.create_topics([&topic], &options)) {
         Err(e) => Err(failed(e.to_string())),
         Ok(results) => match results.into_iter().next() {
-            Some(Err((_, code))) if code != Code::TopicAlreadyExists => Err(failed(code.to_string())),
-            _ if only_ask => Ok(()),
+            Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(failed(code.to_string())),
+            _ if only_ask => Ok(true),
             _ => {
                 tracing::info!("made topic {} with {} partitions", own.name, own.partitions);
-                Ok(())
+                Ok(true)
             }
         },
     }
+}
+
+/// Asked again soon: how many partitions a topic has decides where progress is, so no guess will do.
+pub(super) fn not_known_yet(topic: &str) -> SinkError {
+    let message =
+        format!("topic {topic} was made a moment ago, and the broker that was asked does not know it yet");
+    SinkError { failure: Failure::Retry, reason: FlowReason::TopicMissing, message }
 }
 
 /// The data topic is missing.
