@@ -334,6 +334,14 @@ impl Bed {
         }
     }
 
+    /// Lets clients of this `client.id` send so many bytes a second.
+    pub fn quota(&self, client: &str, bytes: u32) {
+        let rate = format!("producer_byte_rate={bytes}");
+        let what = ["--alter", "--add-config", &rate, "--entity-type", "clients", "--entity-name", client];
+        let by = ["run", "kafka.admin.ConfigCommand", "--bootstrap-server", &self.address];
+        self.script(&[&by[..], &what].concat());
+    }
+
     /// Makes a topic of one partition with a setting, as `name=value`.
     pub fn topic_with(&self, name: &str, setting: &str) {
         self.script(&["topic", name, "1", setting]);

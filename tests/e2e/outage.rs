@@ -88,3 +88,20 @@ fn an_idle_agent_notices_that_kafka_is_gone_and_that_it_is_back() {
     agent.drained(1, SOON);
     exactly(&job, &[written]);
 }
+
+#[test]
+fn a_quota_makes_it_slower_and_nothing_else() {
+    let Some(bed) = bed::shared() else { return };
+    let sink = ", properties: {client.id: slowed}";
+    let job = Job::new(bed, "quota", &Plan { sink, delivery: "maxTransactionBytes: 512Ki", ..Plan::default() });
+    bed.quota("slowed", 200_000);
+    // Nothing that could be compressed: three million bytes take fifteen seconds then, less what a window of the quota lets through.
+    let line = || std::iter::repeat_with(fastrand::alphanumeric).take(1000).chain(['\n']);
+    let written = job.put(b"a.log", (0..3000).flat_map(|_| line()).collect::<String>().as_bytes());
+    let begun = Instant::now();
+    let agent = job.start();
+    let report = agent.drained(1, Duration::from_secs(120));
+    assert!(begun.elapsed() > Duration::from_secs(5), "the quota does not hold");
+    assert_eq!((report.flowing, report.totals.retries), (true, 0), "{report:#?}");
+    exactly(&job, &[written]);
+}
