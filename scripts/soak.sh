@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make soak`: soak.sh SECONDS. Storm after storm until the time is over, each with a seed of its own. One that fails ends nothing: its
+# `make soak`: soak.sh SECONDS. The network's faults at their full length (64 MiB over a link of 256 KiB/s), then storm after storm until the
+# time is over, each with a seed of its own. One that fails ends nothing: its
 # seed is told, at once and at the end, and its output kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,6 +8,8 @@ cd "$(dirname "$0")/.."
 begin=$SECONDS limit=${1:?soak.sh SECONDS} storms=0 failed=()
 logs=${SPOOLWAY_CACHE:-$HOME/.cache/spoolway}/soak
 mkdir -p "$logs"
+echo "soak: the network's faults, at their full length" >&2
+SPOOLWAY_SOAK=1 CI=true cargo test --release --locked --test main e2e::network:: -- --nocapture || failed+=(network)
 while [ $((SECONDS - begin)) -lt "$limit" ]; do
   seed=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
   storms=$((storms + 1))
