@@ -154,8 +154,9 @@ pub(super) fn create(brokers: &Brokers, own: &Own, count: usize, only_ask: bool)
 
 /// Asked again soon: how many partitions a topic has decides where progress is, so no guess will do.
 pub(super) fn not_known_yet(topic: &str) -> SinkError {
-    let message =
-        format!("topic {topic} was made a moment ago, and the broker that was asked does not know it yet");
+    let message = format!(
+        "topic {topic} was made a moment ago, and the broker that was asked does not know it yet; it is asked again"
+    );
     SinkError { failure: Failure::Retry, reason: FlowReason::TopicMissing, message }
 }
 
