@@ -99,8 +99,9 @@ pub fn everything(sim: &mut Sim) {
     let mut unmatched: Vec<&Chain> = chains.values().collect();
     let mut objects: Vec<(Key, &Object)> = sim.disk.objects.iter().enumerate().collect();
     objects.retain(|(_, o)| o.completed.is_some() && is_innocent(sim, o));
-    // Exactly its content at the last rename; or more, where a second name was read on after the first was completed.
-    for more in [false, true] {
+    // Exactly its content at the last rename; or more, where it grew all the same, or a second name was read on after the first was
+    // completed. These first: one that was empty at its rename would be taken for any other empty one.
+    for more in [true, false] {
         objects.retain(|(_, object)| {
             let size = object.completed.as_ref().map_or(0, Vec::len);
             let fits = |c: &&Chain| {
