@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use spoolway::agent::channel::digest::Mark;
-use spoolway::agent::channel::file::{Entry, Stat};
+use spoolway::agent::channel::file::{Entry, Reason, Stat};
 use spoolway::agent::channel::name::Name;
 use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::progress::{Closing, Progress};
@@ -62,16 +62,28 @@ impl Scene {
 
     fn stat(&self, inode: u64) -> Stat {
         let (_, birth, content) = &self.files[&inode];
-        Stat { inode, size: content.len() as u64, modified: 0, changed: content.len() as i64, birth: Some(*birth) }
+        let (size, birth) = (content.len() as u64, Some(*birth));
+        Stat { inode, size, modified: 0, changed: size as i64, birth, links: 1 }
+    }
+
+    fn entry(&self, inode: u64) -> Entry {
+        Entry { name: Name::new(self.files[&inode].0.as_bytes()), stat: self.stat(inode), obstacle: None }
+    }
+
+    fn is_completed(&self, inode: u64) -> bool {
+        self.files[&inode].0.ends_with(".COMPLETED")
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let entry = |inode: &u64| Entry {
-            name: Name::new(self.files[inode].0.as_bytes()),
-            stat: self.stat(*inode),
-            obstacle: None,
-        };
-        self.files.keys().map(entry).collect()
+        let candidates = self.files.keys().filter(|inode| !self.is_completed(**inode));
+        candidates.map(|inode| self.entry(*inode)).collect()
+    }
+
+    fn list(&mut self) {
+        let lately = self.channel.completed_lately();
+        let grown = self.files.keys().filter(|inode| self.is_completed(**inode) && lately.contains(inode));
+        self.channel.grew(grown.map(|inode| self.entry(*inode)).collect(), self.now);
+        self.channel.listed(self.entries(), self.now, self.now);
     }
 
     fn read(&mut self, read: &Read) {
@@ -104,7 +116,7 @@ impl Scene {
                 return step;
             }
             match step {
-                Step::List { .. } => self.channel.listed(self.entries(), self.now, self.now),
+                Step::List { .. } => self.list(),
                 Step::Read(read) => self.read(&read),
                 Step::Commit => {
                     self.committed.extend(self.channel.closing(vec![]).0);
@@ -257,6 +269,67 @@ fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
     let new = scene.progress();
     assert_eq!((new.topic.as_str(), new.generation), ("test", 2));
     assert!(new.partition < 3, "partition {} does not exist", new.partition);
+}
+
+#[test]
+fn what_a_completed_file_grew_by_is_shipped_whole_where_an_agent_is_killed_in_the_middle_of_it() {
+    for once in [false, true] {
+        let mut scene = Scene::new(Settings { max_transaction_bytes: 4, ..settings(false) });
+        scene.put(1, "a.log", 1, b"one\n");
+        scene.until(|step| matches!(step, Step::Wait(until) if *until > Duration::from_secs(20)));
+        scene.put(1, "a.log.COMPLETED", 1, b"one\ntwo\nsix\n");
+        let commits = scene.committed.len() + 1;
+        while scene.committed.len() < commits {
+            scene.until(|step| matches!(step, Step::Commit));
+            scene.committed.extend(scene.channel.closing(vec![]).0);
+            scene.channel.committed(scene.now);
+        }
+        let progress = scene.progress();
+        assert_eq!((progress.position, progress.finished), (8, false), "it is killed in the middle");
+        scene.channel = Channel::new(settings(once), 8);
+        scene.channel.resume(vec![progress], 3, scene.now);
+        scene.until(|step| matches!(step, Step::Complete(_)));
+        assert_eq!(scene.lines, ["one", "two", "six"], "once: {once}");
+    }
+}
+
+#[test]
+fn a_file_that_is_set_aside_is_tried_again_after_ten_minutes_though_nothing_changed() {
+    let mut scene = Scene::new(Settings { poll: 30 * SECOND, ..settings(false) });
+    scene.put(1, "a.log", 1, b"one\n");
+    let Step::Read(read) = scene.until(|step| matches!(step, Step::Read(_))) else { panic!() };
+    scene.channel.set_aside(read.inode, Reason::ReadError, "input/output error", scene.now);
+    let aside = scene.now;
+    let Step::Read(read) = scene.until(|step| matches!(step, Step::Read(_))) else { panic!() };
+    assert_eq!(scene.now, aside + 600 * SECOND);
+    scene.read(&read);
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["one"]);
+}
+
+#[test]
+fn bytes_that_are_cut_off_or_taken_away_unread_are_counted_and_named() {
+    let unread = |scene: &Scene| scene.channel.snapshot().unread;
+    let later = |scene: &mut Scene, seconds| {
+        let end = scene.now + seconds * SECOND;
+        scene.until(|step| matches!(step, Step::Wait(until) if *until > end));
+    };
+    let mut scene = Scene::new(Settings { settle: 60 * SECOND, ..settings(false) });
+    scene.put(1, "a.log", 1, b"one\ntw");
+    scene.put(2, "b.log", 1, b"one\ntw");
+    scene.put(3, "c.log", 1, b"one\ntw");
+    scene.put(4, "d.log", 1, b"one\n");
+    later(&mut scene, 5);
+    scene.put(2, "renamed.log", 1, b"one\ntw");
+    scene.put(3, "c.log", 1, b"one\nt");
+    scene.files.remove(&4);
+    later(&mut scene, 5);
+    assert_eq!((unread(&scene).count, unread(&scene).last), (1, Some(Name::new(b"c.log"))));
+    scene.files.remove(&1);
+    later(&mut scene, 5);
+    assert_eq!((unread(&scene).count, unread(&scene).last), (3, Some(Name::new(b"a.log"))));
+    later(&mut scene, 20);
+    assert_eq!(unread(&scene).count, 3, "once");
 }
 
 #[test]

@@ -55,6 +55,17 @@ pub struct Found {
 }
 
 impl Place {
+    /// As a command's arguments say: `--config-dir` and `--shape`, or `--file` and `--cluster`. `None` where neither is given.
+    pub fn given(
+        directory: Option<&PathBuf>,
+        shape: Option<&String>,
+        file: Option<&PathBuf>,
+        cluster: &str,
+    ) -> Option<Place> {
+        let in_pod = directory.map(|path| Place::Directory { path: path.clone(), shape: shape.cloned() });
+        in_pod.or_else(|| Some(Place::File { path: file?.clone(), cluster: cluster.to_owned() }))
+    }
+
     /// Reads what is there now.
     pub fn look(&self) -> Found {
         match self {

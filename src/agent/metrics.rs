@@ -34,6 +34,11 @@ impl Collector for Page {
                 "Files that grew after they were completed; what is new of them is shipped for an hour.",
                 totals.grew_after_completion,
             ),
+            (
+                "bytes_lost_unread",
+                "Bytes that were cut off, or left the directory with their file, before they were read; at least so many.",
+                totals.bytes_lost_unread,
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::channel::Channel;
-use super::channel::snapshot::Snapshot;
+use super::channel::snapshot::{Snapshot, Tally};
 use super::config::Config;
 use crate::pipeline::config_hash;
 use crate::pipeline::pod::{CheckpointTopic, ReportTo};
@@ -145,7 +145,8 @@ impl Status {
         if changed || now >= state.taken + SNAPSHOT_EVERY {
             let newest = channel.snapshot();
             log_asides(&state.snapshot, &newest);
-            log_grown(&state.snapshot, &newest);
+            log_grown(&state.snapshot.grown, &newest.grown);
+            log_unread(&state.snapshot.unread, &newest.unread);
             state.snapshot = newest;
             state.taken = now;
             state.remember(now);
@@ -206,7 +207,8 @@ impl Status {
                 set_aside: shot.set_aside,
                 long_lines: shot.totals.long_lines,
                 decode_errors: shot.totals.decode_errors,
-                grew_after_completion: shot.totals.grown,
+                grew_after_completion: shot.grown.count,
+                bytes_lost_unread: shot.unread.count,
                 commits: shot.totals.commits,
                 retries: state.retries,
             },
@@ -261,12 +263,23 @@ fn log_asides(before: &Snapshot, now: &Snapshot) {
 }
 
 /// What was written behind a file's completion is shipped, and its writer's doing is told.
-fn log_grown(before: &Snapshot, now: &Snapshot) {
-    if let Some(name) = now.grown.as_ref().filter(|_| now.totals.grown > before.totals.grown) {
+fn log_grown(before: &Tally, now: &Tally) {
+    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
         tracing::warn!(
             "GrewAfterCompletion: {name} was written to after it was completed ({} files so far); what is new is shipped. No later \
              than an hour after completion, that is: raise settleTime above the pauses of the writer, or let it write NAME.tmp and rename it",
-            now.totals.grown
+            now.count
+        );
+    }
+}
+
+/// What somebody took away before it was read, nobody can ship.
+fn log_unread(before: &Tally, now: &Tally) {
+    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
+        tracing::warn!(
+            "LostUnread: {} bytes were cut off or left the directory before they were read, the last of them of {name}; only what \
+             comes back is shipped. Let whoever moves, removes or truncates files take only those that are completed",
+            now.count - before.count
         );
     }
 }

@@ -95,7 +95,9 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
         ..Options::default()
     };
     check_agent_id(&options.agent_id).map_err(anyhow::Error::msg)?;
-    let reload = Reload::start(place(args)?, &options).map_err(Invalid)?;
+    let place = Place::given(args.config_dir.as_ref(), args.shape.as_ref(), args.file.as_ref(), &args.cluster);
+    let place = place.context("say what to run: -f FILE")?;
+    let reload = Reload::start(place, &options).map_err(Invalid)?;
     let config = reload.config().clone();
     if args.once && config.pipeline.spec.suspend == Some(true) {
         anyhow::bail!("spec.suspend is true, so nothing is shipped; set it to false");
@@ -130,15 +132,6 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
         return Ok(done);
     }
     Ok(true)
-}
-
-/// Where the configuration is.
-fn place(args: &AgentArgs) -> anyhow::Result<Place> {
-    match (&args.config_dir, &args.file) {
-        (Some(path), _) => Ok(Place::Directory { path: path.clone(), shape: args.shape.clone() }),
-        (None, Some(path)) => Ok(Place::File { path: path.clone(), cluster: args.cluster.clone() }),
-        (None, None) => anyhow::bail!("say what to run: -f FILE"),
-    }
 }
 
 /// What was shipped, and what was not and why. True when everything was.

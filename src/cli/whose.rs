@@ -37,11 +37,8 @@ impl Whose {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn setup(&self, agent_id: &str) -> Result<(Config, Setup, ToKafka), Invalid> {
-        let place = match (&self.config_dir, &self.file) {
-            (Some(path), _) => Place::Directory { path: path.clone(), shape: None },
-            (None, Some(path)) => Place::File { path: path.clone(), cluster: self.cluster.clone() },
-            (None, None) => return Err(Invalid(vec!["say which pipeline: -f FILE".to_owned()])),
-        };
+        let place = Place::given(self.config_dir.as_ref(), None, self.file.as_ref(), &self.cluster);
+        let place = place.ok_or_else(|| Invalid(vec!["say which pipeline: -f FILE".to_owned()]))?;
         check_agent_id(agent_id).map_err(|problem| Invalid(vec![problem.to_owned()]))?;
         let gone = || Invalid(vec!["the LogPipeline of this pod is gone".to_owned()]);
         let config = place.judge(&place.look()).map_err(Invalid)?.ok_or_else(gone)?;

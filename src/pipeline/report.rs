@@ -153,6 +153,9 @@ pub struct Totals {
     /// Files that grew after they were completed (a writer kept them open, and no lease could tell); what is new of them is shipped.
     #[serde(default)]
     pub grew_after_completion: u64,
+    /// Bytes that were cut off, or left the directory with their file, before they were read; at least so many.
+    #[serde(default)]
+    pub bytes_lost_unread: u64,
     /// Transactions committed.
     pub commits: u64,
     /// Transactions given up and read again.

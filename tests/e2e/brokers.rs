@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::exactly;
 use super::feed::Feed;
 use super::job::{Job, Plan};
 use super::network::{LATE, PACE, PLAN, caught, goes_on};
@@ -23,9 +22,7 @@ fn leaders_move_while_files_flow() {
         bed.lead(&job.topic, 0, leader % 3 + 1);
     }
     goes_on(&agent);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -43,9 +40,7 @@ fn the_broker_that_leads_is_killed_and_the_other_two_carry_on() {
     bed.start_all();
     bed.in_sync();
     goes_on(&agent);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -65,9 +60,7 @@ fn the_coordinators_broker_is_killed_just_before_and_just_after_it_gets_a_commit
         bed.start_all();
         bed.in_sync();
     }
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -87,7 +80,5 @@ fn all_brokers_are_killed_for_longer_than_a_transaction_may_take() {
     bed.start_all();
     bed.in_sync();
     goes_on(&agent);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }

@@ -2,6 +2,7 @@
 //!
 //! They need an agent of its own build, with the feature `failpoints`: `SPOOLWAY_FAILPOINTS` is its path, and make sets it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -107,6 +108,26 @@ fn killed_between_any_two_steps_nothing_is_lost_and_nothing_is_twice() {
         let written = killed_at_each(&job, &points);
         exactly(&job, &written);
     }
+}
+
+#[test]
+fn without_transactions_a_kill_between_evidence_and_progress_leaves_no_line_that_nobody_speaks_of() {
+    let Some(bed) = bed::shared() else { return };
+    if with("").is_none() {
+        return;
+    }
+    let delivery = "guarantee: AtLeastOnce, commitInterval: 100ms, maxTransactionBytes: 64Ki";
+    let job = Job::new(bed, "killbetween", &Plan { delivery, ..Plan::default() });
+    let points = [Point::BeforeEvidence, Point::AfterEvidence, Point::BeforeProgress, Point::AfterProgress];
+    killed_at_each(&job, &points);
+    let found = job.ask(&["verify", "--output", "json"], &[]);
+    let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    let files = found["files"].as_array().unwrap();
+    assert!(files.len() >= 13 * points.len(), "{found:#}");
+    let flaws = files.iter().flat_map(|file| file["flaws"].as_array().unwrap());
+    let kinds: BTreeSet<&str> = flaws.map(|flaw| flaw["what"].as_str().unwrap()).collect();
+    // What was in doubt when it was killed is sent again, and said so.
+    assert_eq!(kinds, BTreeSet::from(["shippedTwice"]), "{found:#}");
 }
 
 #[test]

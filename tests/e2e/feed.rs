@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::check::Written;
+use super::agent::Agent;
+use super::check::{Written, exactly};
 use super::corpus;
 use super::job::Job;
 
@@ -54,6 +55,13 @@ impl Feed {
     pub fn stop(mut self) -> Vec<Written> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
+    }
+
+    /// No more input, and when the agent has shipped all that there was, it is there once and in order.
+    pub fn ends_exactly(self, job: &Job, agent: &Agent) {
+        let written = self.stop();
+        agent.drained(written.len() as u64, Duration::from_secs(300));
+        exactly(job, &written);
     }
 }
 

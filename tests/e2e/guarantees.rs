@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(60);
 fn at_least_once_leaves_nothing_out_whatever_is_killed() {
     let Some(bed) = bed::shared() else { return };
     let delivery = "guarantee: AtLeastOnce, commitInterval: 50ms, maxTransactionBytes: 64Ki";
-    let job = Job::new(bed, "atleastonce", &Plan { delivery, ..Plan::default() });
+    let job = Job::new(bed, "atleastonce", &Plan { delivery, ..Plan::default() }).slowly(100 << 10);
     let lines: Vec<String> = (0..100_000).map(|n| format!("line {n} of many")).collect();
     job.put(b"many.log", (lines.join("\n") + "\n").as_bytes());
     for _ in 0..4 {

@@ -161,6 +161,13 @@ spec:
         self
     }
 
+    /// The same by one of so many bytes a second, so that on any machine its agents are in the middle of something for a while.
+    pub fn slowly(self, rate: u32) -> Self {
+        let link = self.bed.link();
+        link.slow(rate);
+        self.by(&link)
+    }
+
     /// Starts an agent that stays.
     pub fn start(&self) -> Agent {
         Agent::start(&self.manifest, &["--http", "127.0.0.1:0"])

@@ -57,9 +57,7 @@ fn an_answer_that_is_lost_when_the_broker_has_done_its_work_costs_nothing() {
         caught(&link, api, Loss::Cut);
         goes_on(&agent);
     }
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -72,9 +70,7 @@ fn an_answer_to_a_commit_that_never_comes_is_not_waited_for_for_ever() {
     goes_on(&agent);
     caught(&link, END_TXN, Loss::Silence);
     goes_on(&agent);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -90,9 +86,7 @@ fn connections_that_swallow_what_is_sent_are_told_and_outlived() {
     assert_eq!((agent.get("/readyz").0, agent.get("/healthz").0), (503, 200));
     link.silence(false);
     goes_on(&agent);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 #[test]
@@ -148,9 +142,7 @@ fn nothing_is_lost_and_nothing_is_twice_in_a_storm_of_the_network() {
     link.untrap();
     let caught = link.caught().len();
     eprintln!("{faults:?}, {caught} caught in traps, {} times opened anew", agent.report().totals.retries);
-    let written = feed.stop();
-    agent.drained(written.len() as u64, LATE);
-    exactly(&job, &written);
+    feed.ends_exactly(&job, &agent);
 }
 
 /// One fault; it is over when this returns, but for a trap, which waits for its request.

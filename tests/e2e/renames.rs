@@ -1,21 +1,26 @@
 //! Files that are renamed, moved or removed by others while they are shipped: identity and position follow the inode, not the name.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::Signal;
 
+use spoolway::agent::channel::progress::{EvidenceKind, Left};
+
 use super::check::{Content, Written, exactly};
 use super::corpus;
 use super::growing::{append, shipped};
 use super::job::{Job, Plan};
+use super::verify::evidence;
 use super::{bed, until};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Settled long before the end of a large file is reached.
 const SETTLED: &str = "settleTime: 100ms, pollDelay: 50ms";
-/// Small transactions, so that shipping lasts.
+/// Bytes a second, so that a large file takes some seconds.
+const RATE: u32 = 2 << 20;
 const SMALL: &str = "commitInterval: 100ms, maxTransactionBytes: 256Ki";
 
 fn rename(job: &Job, from: &str, to: &str) {
@@ -27,6 +32,12 @@ fn swap(job: &Job, one: &str, other: &str) {
     renameat_with(CWD, path(one), CWD, path(other), RenameFlags::EXCHANGE).unwrap();
 }
 
+/// Where the files were that receipts speak of, by name.
+fn left(job: &Job) -> BTreeMap<String, Option<Left>> {
+    let receipts = evidence(job).into_iter().filter(|(_, evidence)| evidence.kind == EvidenceKind::Receipt);
+    receipts.map(|(_, receipt)| (receipt.name.to_string(), receipt.left)).collect()
+}
+
 /// 20 MB of a log.
 fn large(seed: u64) -> Vec<u8> {
     corpus::lines(seed, 0, 110_000)
@@ -36,7 +47,7 @@ fn large(seed: u64) -> Vec<u8> {
 fn three_renames_between_two_looks_cost_a_half_read_file_nothing_whether_an_agent_is_there_or_not() {
     let Some(bed) = bed::shared() else { return };
     let source = "settleTime: 300ms, pollDelay: 1s";
-    let job = Job::new(bed, "threerenames", &Plan { source, delivery: SMALL, ..Plan::default() });
+    let job = Job::new(bed, "threerenames", &Plan { source, delivery: SMALL, ..Plan::default() }).slowly(RATE);
     let content = large(1);
     job.put(b"0.log", &content);
     let agent = job.start();
@@ -56,7 +67,7 @@ fn three_renames_between_two_looks_cost_a_half_read_file_nothing_whether_an_agen
 #[test]
 fn a_half_read_file_that_leaves_the_directory_is_read_to_its_end_and_completed_when_it_is_back() {
     let Some(bed) = bed::shared() else { return };
-    let job = Job::new(bed, "movedout", &Plan { source: SETTLED, delivery: SMALL, ..Plan::default() });
+    let job = Job::new(bed, "movedout", &Plan { source: SETTLED, delivery: SMALL, ..Plan::default() }).slowly(RATE);
     let content = large(2);
     job.put(b"a.log", &content);
     let agent = job.start();
@@ -66,6 +77,7 @@ fn a_half_read_file_that_leaves_the_directory_is_read_to_its_end_and_completed_w
     shipped(&agent, 110_000);
     // Through the descriptor, to a receipt under the name that it had.
     exactly(&job, &[Written::of(b"a.log", &content)]);
+    assert_eq!(left(&job), BTreeMap::from([("a.log".into(), Some(Left::MovedAway))]));
     fs::rename(&outside, job.path(b"b.log")).unwrap();
     agent.drained(1, SOON);
     assert_eq!(job.shown(), ["b.log.COMPLETED"]);
@@ -75,7 +87,7 @@ fn a_half_read_file_that_leaves_the_directory_is_read_to_its_end_and_completed_w
 #[test]
 fn a_file_removed_while_it_is_half_read_is_read_to_its_end() {
     let Some(bed) = bed::shared() else { return };
-    let job = Job::new(bed, "removed", &Plan { source: SETTLED, delivery: SMALL, ..Plan::default() });
+    let job = Job::new(bed, "removed", &Plan { source: SETTLED, delivery: SMALL, ..Plan::default() }).slowly(RATE);
     let content = large(3);
     job.put(b"a.log", &content);
     let agent = job.start();
@@ -83,7 +95,8 @@ fn a_file_removed_while_it_is_half_read_is_read_to_its_end() {
     fs::remove_file(job.path(b"a.log")).unwrap();
     shipped(&agent, 110_000);
     let next = job.put(b"b.log", b"one\n");
-    agent.drained(1, SOON);
+    assert_eq!(agent.drained(1, SOON).totals.bytes_lost_unread, 0);
+    assert_eq!(left(&job), BTreeMap::from([("a.log".into(), Some(Left::Deleted)), ("b.log".into(), None)]));
     exactly(&job, &[Written::of(b"a.log", &content), next]);
 }
 
@@ -91,14 +104,18 @@ fn a_file_removed_while_it_is_half_read_is_read_to_its_end() {
 fn a_half_read_file_renamed_over_one_that_waits_goes_on_and_the_other_is_nobodys() {
     let Some(bed) = bed::shared() else { return };
     let source = "settleTime: 300ms, pollDelay: 50ms, maxOpenFiles: 1";
-    let job = Job::new(bed, "renamedover", &Plan { source, delivery: SMALL, ..Plan::default() });
+    let job = Job::new(bed, "renamedover", &Plan { source, delivery: SMALL, ..Plan::default() }).slowly(RATE);
     let content = large(4);
     job.put(b"a.log", &content);
     let agent = job.start();
     agent.shipping();
     job.put(b"waits.log", b"never read\n");
+    agent.reports("it is seen", SOON, |r| r.backlog.files == 2);
     rename(&job, "a.log", "waits.log");
     agent.drained(1, SOON);
+    agent.reports("what nobody read is counted", SOON, |r| r.totals.bytes_lost_unread == 11);
+    let warned = "LostUnread: 11 bytes were cut off or left the directory before they were read, the last of them of waits.log";
+    assert!(agent.log().iter().any(|(level, said)| level == "WARN" && said.starts_with(warned)), "{}", agent.err());
     assert_eq!(job.shown(), ["waits.log.COMPLETED"]);
     exactly(&job, &[Written::of(b"waits.log", content)]);
 }

@@ -10,8 +10,9 @@ use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Run};
 
 use super::agent::Ended;
 use super::bed::{self, Bed, Reader};
-use super::check::{Written, exactly};
+use super::check::exactly;
 use super::corpus;
+use super::feed::Feed;
 use super::job::{Job, Plan};
 use super::second_agent::transaction_is_open;
 
@@ -59,7 +60,7 @@ fn plant(bed: &Bed, topic: &str, partition: i32, records: &[(&str, &[u8])]) {
 }
 
 /// The evidence of a job so far, with the partition that each record is on.
-fn evidence(job: &Job) -> Vec<(i32, Evidence)> {
+pub fn evidence(job: &Job) -> Vec<(i32, Evidence)> {
     let mut all = vec![];
     job.bed.read(&job.receipts, Reader::Fast, |record| {
         all.push((record.partition, serde_json::from_slice(record.value).unwrap()));
@@ -80,11 +81,11 @@ fn what_a_killed_agent_and_its_successor_shipped_verifies_clean() {
     let Some(bed) = bed::shared() else { return };
     let delivery = "commitInterval: 100ms, maxTransactionBytes: 64Ki";
     let job = Job::new(bed, "verifykill", &Plan { partitions: 3, delivery, ..Plan::default() });
-    let written: Vec<Written> =
-        (0..4).map(|file| job.put(format!("{file}.log").as_bytes(), &corpus::lines(1, file, 30_000))).collect();
+    let mut written = vec![job.put(b"first.log", &corpus::lines(1, 0, 30_000))];
+    let feed = Feed::start(&job, 1, Duration::from_millis(5));
     for _ in 0..3 {
         let agent = job.start();
-        agent.shipping();
+        agent.reports("it ships", SOON, |r| r.totals.records > 0);
         // It ships all the while, so what is read is never of one moment.
         let (code, found) = verify(&job, &[]);
         assert_eq!(code, Some(0), "{found}");
@@ -92,18 +93,19 @@ fn what_a_killed_agent_and_its_successor_shipped_verifies_clean() {
         // What the dead agent left open is waited for.
         let (code, found) = verify(&job, &[]);
         assert_eq!(code, Some(0), "{found}");
-        assert!(found["counts"]["halfShipped"].as_u64().unwrap() > 0, "{found}");
+        assert!(found["counts"]["halfShipped"].as_u64() >= Some(1), "the one that grows: {found}");
     }
+    written.extend(feed.stop());
     job.start().drained(1, SOON);
-    super::until("all are complete", SOON, || (job.completed() == 4).then_some(()));
+    super::until("all are complete", SOON, || (job.completed() == written.len()).then_some(()));
     let (code, found) = verify(&job, &[]);
     assert_eq!(code, Some(0), "{found}");
     let counts = &found["counts"];
-    assert_eq!((counts["complete"].as_u64(), counts["lines"].as_u64()), (Some(4), Some(120_000)), "{counts}");
-    assert_eq!(found["topics"][0]["claimed"], 120_000);
+    assert_eq!(counts["complete"], written.len(), "{counts}");
+    assert_eq!(found["topics"][0]["claimed"], counts["lines"]);
     exactly(&job, &written);
     let said = text(&job, &["--all"]);
-    assert!(said.out.contains("3.log") && said.out.contains("complete"), "{}", said.out);
+    assert!(said.out.contains("first.log") && said.out.contains("complete"), "{}", said.out);
 }
 
 #[test]

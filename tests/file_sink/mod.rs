@@ -82,6 +82,7 @@ fn progress(file: usize, lines: usize) -> Progress {
         byte_order: None,
         extents: vec![],
         finished: false,
+        grown: false,
     }
 }
 

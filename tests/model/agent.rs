@@ -22,7 +22,7 @@ impl World {
     fn stat(&self, index: usize) -> Stat {
         let (file, story) = (&self.files[index], &self.stories[index]);
         let (size, changed, birth) = (story.data.len() as u64, file.changed, Some(file.birth));
-        Stat { inode: story.inode, size, modified: changed, changed, birth }
+        Stat { inode: story.inode, size, modified: changed, changed, birth, links: 1 }
     }
 
     fn mark(&self, index: usize, from: u64, len: u32) -> Option<Mark> {

@@ -9,7 +9,7 @@ use spoolway::pipeline::{Completion, OnLongLine};
 
 use super::broker::{CHECKPOINTS, PARTITIONS, RECEIPTS, Record, State, TOPIC};
 use super::client::CHECKPOINT_PARTITIONS;
-use super::disk::{Disk, Key, Object};
+use super::disk::{Disk, Key, Object, SUFFIX};
 use super::life::AGENT;
 use super::sim::Sim;
 
@@ -102,11 +102,15 @@ pub fn everything(sim: &mut Sim) {
     // Exactly its content at the last rename; or more, where it grew all the same, or a second name was read on after the first was
     // completed. These first: one that was empty at its rename would be taken for any other empty one.
     for more in [true, false] {
-        objects.retain(|(_, object)| {
+        objects.retain(|(key, object)| {
             let size = object.completed.as_ref().map_or(0, Vec::len);
+            let known = sim.completion == Completion::Rename
+                && sim.disk.names.iter().any(|(name, at)| at == key && name.ends_with(SUFFIX));
             let fits = |c: &&Chain| {
                 let end = c.end as usize;
-                let shipped = object.data.get(..end).filter(|_| if more { end > size } else { end == size });
+                let shipped = object.data.get(..end).filter(|_| {
+                    if more { end > size && (!known || end == object.data.len()) } else { end == size }
+                });
                 shipped.is_some_and(|shipped| c.records == expected(&sim.disk, shipped, &c.cuts, &rules))
             };
             unmatched.iter().position(fits).map(|at| unmatched.swap_remove(at)).is_none()

@@ -124,7 +124,14 @@ impl Disk {
     pub fn stat(&self, key: Key) -> Stat {
         let o = &self.objects[key];
         let birth = o.birth.filter(|_| self.births);
-        Stat { inode: o.inode, size: o.data.len() as u64, modified: o.modified, changed: o.changed, birth }
+        Stat {
+            inode: o.inode,
+            size: o.data.len() as u64,
+            modified: o.modified,
+            changed: o.changed,
+            birth,
+            links: o.links,
+        }
     }
 
     /// A new object; true when its inode number was another's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::digest::Mark;
 use super::name::Name;
-use super::progress::Progress;
+use super::progress::{End, Left, Progress};
 
 /// Bytes of the file's beginning that its head mark covers at most.
 pub const HEAD_BYTES: usize = 1024;
@@ -27,6 +27,8 @@ pub struct Stat {
     pub changed: i64,
     /// Birth, the same, where the file system tells it.
     pub birth: Option<i64>,
+    /// Names that it has; 0: it was removed, and is there for whoever has it open.
+    pub links: u32,
 }
 
 /// One name in a listing.
@@ -129,7 +131,7 @@ impl Reason {
             Reason::CannotDecode => "set inputCharset to what it is written in, or decodeErrorPolicy: Replace",
             Reason::RecordTooLarge => "raise the topic's max.message.bytes, or lower maxLineBytes",
             Reason::Rewritten => "it was changed in place after it was shipped; give new content a new name",
-            Reason::CannotComplete => "let the agent's user rename in the directory, or run the agent as its owner",
+            Reason::CannotComplete => "its lines are committed, and it is completed as soon as that is possible",
         }
     }
 }
@@ -151,6 +153,8 @@ pub struct File {
     pub linked: bool,
     /// It has its completed name, and grew: what is new ships; no listing of candidates shows it.
     pub grown: bool,
+    /// It was there, and the last listing did not have it.
+    pub missed: bool,
     /// What has been begun of it.
     pub begun: Option<Box<Begun>>,
     /// What the kernel or Kafka said when it was set aside.
@@ -179,8 +183,8 @@ pub struct Slot {
     pub from: u64,
     /// Records within.
     pub lines: u64,
-    /// How its end was made sure of, when its last byte is within.
-    pub ended: Option<super::progress::EndBy>,
+    /// Its end, when its last byte is within.
+    pub ended: Option<End>,
 }
 
 impl File {
@@ -194,6 +198,7 @@ impl File {
             listing,
             linked: false,
             grown: false,
+            missed: false,
             begun: None,
             note: None,
         }
@@ -228,6 +233,22 @@ impl File {
             Phase::Completed { .. } | Phase::Absent { .. } => 0,
             Phase::SetAside { reason: Reason::NotARegularFile, .. } => 0,
             _ => self.stat.size.saturating_sub(self.position()),
+        }
+    }
+
+    /// Where it is, if not in the listing of this number.
+    pub fn left(&self, listing: u64) -> Option<Left> {
+        match self.stat.links {
+            0 => Some(Left::Deleted),
+            _ => (self.listing != listing && !self.grown).then_some(Left::MovedAway),
+        }
+    }
+
+    /// Bytes that were not read and are not there any more, if it is now like this; what else was cut and written again nobody can tell.
+    pub fn cut(&self, stat: &Stat) -> u64 {
+        match self.phase {
+            Phase::SetAside { .. } => 0, // what a person does with it is their decision
+            _ => self.stat.size.saturating_sub(stat.size.max(self.position())),
         }
     }
 

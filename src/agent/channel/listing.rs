@@ -37,7 +37,9 @@ impl Channel {
         self.next_list = now + self.settings.poll.max((now - started) * LISTING_SHARE);
         self.next_full = self.next_list.max(now + FULL_LISTING);
         if self.settings.once && self.targets.is_none() {
-            self.targets = Some(entries.iter().map(|e| (e.stat.inode, e.stat.size)).collect::<HashMap<_, _>>());
+            let grown = self.files.values().filter(|file| file.grown).map(|file| file.stat);
+            let there = entries.iter().map(|entry| entry.stat).chain(grown);
+            self.targets = Some(there.map(|stat| (stat.inode, stat.size)).collect::<HashMap<_, _>>());
         }
         for entry in entries {
             if self.targets.as_ref().is_none_or(|targets| targets.contains_key(&entry.stat.inode)) {
@@ -48,14 +50,14 @@ impl Channel {
     }
 
     /// Files that were completed lately, or progress of completed ones that no name is known of: they may grow all the same, where
-    /// no lease could keep a writer out.
+    /// no lease could keep a writer out, and an agent may have been killed while it shipped what they grew by.
     pub fn completed_lately(&self) -> HashSet<Inode> {
-        if self.settings.track || self.settings.once {
+        if self.settings.track || self.targets.is_some() {
             return HashSet::new();
         }
         let may_grow = |file: &File| match file.phase {
             Phase::Completed { .. } => true,
-            Phase::Absent { .. } => file.begun.as_ref().is_some_and(|begun| begun.progress.finished),
+            Phase::Absent { .. } => file.begun.as_ref().is_some_and(|b| b.progress.finished || b.progress.grown),
             _ => false,
         };
         self.files.iter().filter(|(_, file)| may_grow(file)).map(|(inode, _)| *inode).collect()
@@ -69,8 +71,7 @@ impl Channel {
             if stat.size <= begun.progress.position || !born_like(&begun.progress, stat.birth) || file.grown {
                 continue;
             }
-            self.totals.grown += 1;
-            self.grown = Some(name.clone());
+            self.grown.add(1, &name);
             file.name = name;
             file.update(stat, now);
             file.grown = true;
@@ -92,8 +93,9 @@ impl Channel {
             file.linked = true; // a second hard link: its turn comes when the first name is done
             return;
         }
+        self.unread.add(file.cut(&entry.stat), &entry.name);
         file.listing = self.listing;
-        (file.linked, file.grown) = (false, false);
+        (file.linked, file.grown, file.missed) = (false, false, false);
         file.name = entry.name;
         let changed = file.update(entry.stat, now);
         if let Some(Obstacle { reason, note }) = obstacle {
@@ -148,21 +150,28 @@ impl Channel {
 
     /// Files that are in no listing: unknown ones go, progress stays for a day (an hour where the file is complete).
     fn forget(&mut self, now: Duration) {
-        let (listing, track, tombstones) = (self.listing, self.settings.track, &mut self.tombstones);
+        let (listing, track) = (self.listing, self.settings.track);
+        let (tombstones, unread) = (&mut self.tombstones, &mut self.unread);
         self.files.retain(|_, file| {
             if file.listing == listing || file.grown {
                 return true;
             }
             let kept = match file.phase {
                 Phase::Completed { since } if !track => now < since + KEEP_COMPLETED,
+                // Twice in a row: it was not just renamed while the directory was listed.
+                Phase::Absent { .. } if std::mem::take(&mut file.missed) => {
+                    unread.add(file.stat.size.saturating_sub(file.position()), &file.name);
+                    true
+                }
                 Phase::Absent { since } => now < since + KEEP_ABSENT,
                 // Its descriptor may be open: it is read to its end before it is let go.
                 Phase::Reading | Phase::Sealed => true,
-                _ if file.begun.is_some() => {
+                phase => {
+                    // What a person does with a file that is set aside is their decision.
+                    file.missed = !matches!(phase, Phase::SetAside { .. });
                     file.phase = Phase::Absent { since: now };
                     true
                 }
-                _ => false,
             };
             match &file.begun {
                 Some(begun) if begun.slot.is_some() => true,
@@ -170,7 +179,7 @@ impl Channel {
                     tombstones.push(begun.progress.id);
                     false
                 }
-                _ => kept && file.begun.is_some(),
+                begun => kept && (begun.is_some() || file.missed),
             }
         });
     }

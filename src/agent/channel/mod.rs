@@ -30,10 +30,9 @@ pub use reading::{Chunk, Read, Records, Writer};
 use batch::Batch;
 use digest::FileId;
 use file::{File, Phase, Reason};
-use name::Name;
 use partitioner::Deal;
 use progress::Progress;
-use snapshot::Totals;
+use snapshot::{Tally, Totals};
 
 use crate::agent::source::SourceError;
 use crate::pipeline::ConsumeOrder;
@@ -127,8 +126,10 @@ pub struct Channel {
     targets: Option<HashMap<Inode, u64>>,
     /// Files with a record that Kafka refused, and when they are tried again.
     barred: HashMap<Inode, (String, Duration)>,
-    /// The last completed file that grew.
-    grown: Option<Name>,
+    /// Completed files that grew.
+    grown: Tally,
+    /// Bytes that were lost unread.
+    unread: Tally,
     /// Commit before anything else is read (a file began a new generation).
     commit_now: bool,
     stopping: bool,
@@ -160,7 +161,8 @@ impl Channel {
             lost: None,
             targets: None,
             barred: HashMap::new(),
-            grown: None,
+            grown: Tally::default(),
+            unread: Tally::default(),
             commit_now: false,
             stopping: false,
             totals: Totals::default(),
@@ -182,7 +184,7 @@ impl Channel {
         self.deal.count(partitions);
         self.abandon();
         for file in self.files.values_mut() {
-            (file.begun, file.grown) = (None, false);
+            (file.begun, file.grown, file.missed) = (None, false, false);
             file.phase = Phase::Absent { since: now };
         }
         for progress in committed {
@@ -311,14 +313,9 @@ impl Channel {
 
     /// A file is not where its name was: it was renamed, replaced or removed.
     pub fn vanished(&mut self, inode: Inode, now: Duration) {
-        match self.files.get_mut(&inode) {
-            Some(file) if file.begun.is_some() => {
-                file.grown = false;
-                self.set(inode, Phase::Absent { since: now });
-            }
-            _ => {
-                self.files.remove(&inode);
-            }
+        if let Some(file) = self.files.get_mut(&inode) {
+            (file.grown, file.missed) = (false, true);
+            self.set(inode, Phase::Absent { since: now });
         }
         self.hinted = true;
     }

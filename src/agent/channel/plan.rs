@@ -193,7 +193,7 @@ mod tests {
     type Disk = BTreeMap<u64, (&'static str, i64, &'static [u8])>;
 
     fn stat(inode: u64, (_, modified, content): &(&str, i64, &[u8])) -> Stat {
-        Stat { inode, size: content.len() as u64, modified: *modified, changed: 0, birth: None }
+        Stat { inode, size: content.len() as u64, modified: *modified, changed: 0, birth: None, links: 1 }
     }
 
     fn progress(inode: u64, shipped: &[u8], finished: bool) -> Progress {

@@ -124,6 +124,9 @@ pub struct Progress {
     pub extents: Vec<Extent>,
     /// True once its last byte is committed: what is left is the rename.
     pub finished: bool,
+    /// It was finished before, and grew: what is new may stand under its completed name.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub grown: bool,
 }
 
 fn no_id() -> FileId {
@@ -153,6 +156,24 @@ pub enum EndBy {
     Settle,
 }
 
+/// Where a file was when it was read to its end through a descriptor, if not in the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Left {
+    /// It had no name any more.
+    Deleted,
+    /// The last listing did not have it.
+    MovedAway,
+}
+
+/// The end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// How it was made sure of.
+    pub by: EndBy,
+    /// Set where it is not completed, for it is not there.
+    pub left: Option<Left>,
+}
+
 /// A file's entry in one transaction: its progress, its segment, and at the end what makes it a receipt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Closing {
@@ -161,7 +182,7 @@ pub struct Closing {
     /// What the transaction holds of it.
     pub segment: Segment,
     /// Set with the file's last byte: the segment's chain is closed by a receipt.
-    pub ended: Option<EndBy>,
+    pub ended: Option<End>,
 }
 
 /// A record of the receipt topic; its key is the file's id.
@@ -203,6 +224,9 @@ pub struct Evidence {
     /// Receipt: how the end was made sure of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ended: Option<EndBy>,
+    /// Receipt: where the file was by then, if not in the directory.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub left: Option<Left>,
 }
 
 /// Kinds of [`Evidence`].
@@ -236,14 +260,16 @@ impl Closing {
             runs: self.segment.runs.clone(),
             extents: vec![],
             ended: None,
+            left: None,
         };
-        let receipt = self.ended.map(|ended| Evidence {
+        let receipt = self.ended.map(|end| Evidence {
             kind: EvidenceKind::Receipt,
             from: 0,
             lines: p.lines,
             runs: vec![],
             extents: p.extents.clone(),
-            ended: Some(ended),
+            ended: Some(end.by),
+            left: end.left,
             ..segment.clone()
         });
         let shipped = self.segment.to > self.segment.from;
@@ -317,6 +343,7 @@ mod tests {
             altered: Altered { long_lines: 1, decode_errors: 0 },
             extents: vec![Extent { partition: 3, first: Some(5), last: Some(6) }],
             finished: false,
+            grown: false,
         }
     }
 

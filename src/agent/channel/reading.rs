@@ -7,7 +7,7 @@ use super::cutting::{Cut, cut};
 use super::digest::{Digest, FileId, Mark};
 use super::file::{Begun, File, HEAD_BYTES, Phase, Reason, Stat, born_like, is_compressed, marks};
 use super::headers::Labels;
-use super::progress::{Altered, EndBy, Progress, VERSION};
+use super::progress::{Altered, End, EndBy, Progress, VERSION};
 use super::splitter::{self, Line, LineState};
 use super::{Channel, Inode};
 use crate::agent::channel::name::Name;
@@ -174,6 +174,7 @@ impl Channel {
     /// True when it is what progress says, and something to cut into lines; otherwise it is begun anew or set aside.
     pub(super) fn recognise(&mut self, read: &Read, chunk: &Chunk, data: &[u8], now: Duration) -> bool {
         let Some(file) = self.files.get_mut(&read.inode) else { return false };
+        self.unread.add(file.cut(&chunk.stat), &file.name);
         file.update(chunk.stat, now);
         if !is_same(file, read, chunk, data) {
             self.restart(read.inode, now);
@@ -232,6 +233,7 @@ impl Channel {
         progress.name = file.name.clone();
         progress.position += split.consumed as u64;
         progress.line_state = split.state;
+        progress.grown |= progress.finished;
         progress.finished = false;
         progress.altered.long_lines += split.long_lines;
         progress.altered.decode_errors += cut.decode_errors;
@@ -264,6 +266,7 @@ impl Channel {
     fn place(&mut self, inode: Inode, chunk: &Chunk, sealed: bool, more: bool, now: Duration) {
         let settle = self.settings.settle;
         let Some(file) = self.files.get_mut(&inode) else { return };
+        let left = file.left(self.listing);
         let Some(begun) = file.begun.as_deref_mut() else { return };
         let target = self.targets.as_ref().and_then(|targets| targets.get(&inode));
         let grew = target.is_some_and(|size| file.stat.size > *size);
@@ -274,7 +277,8 @@ impl Channel {
         }
         if sealed {
             let slot = touch(begun, inode, &mut self.touched);
-            slot.ended = Some(if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle });
+            let by = if chunk.writer == Writer::None { EndBy::Lease } else { EndBy::Settle };
+            slot.ended = Some(End { by, left });
             begun.progress.name = file.name.clone(); // a receipt is looked for by the name that the file has now
             begun.progress.finished = true;
             begun.progress.line_state = LineState::Start; // should it grow, what is new is a line of its own
@@ -349,6 +353,7 @@ fn begin(file: &File, generation: u32, id: FileId, topic: &str, partition: i32) 
         extents: vec![],
         byte_order: None,
         finished: false,
+        grown: false,
     }
 }
 

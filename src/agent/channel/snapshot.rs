@@ -24,8 +24,6 @@ pub struct Totals {
     pub long_lines: u64,
     /// Sequences of bytes that were not of `inputCharset`, and were replaced or left out.
     pub decode_errors: u64,
-    /// Files that grew after they were completed; what is new of them ships.
-    pub grown: u64,
     /// Time of the last commit.
     pub last_commit: Option<Duration>,
     /// When the first chunk was read.
@@ -34,6 +32,24 @@ pub struct Totals {
     pub last_lines: Option<Duration>,
     /// When the last file was completed: renamed, deleted, or with Track committed.
     pub last_file: Option<Duration>,
+}
+
+/// How much since the agent's start, and where the last of it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Files or bytes.
+    pub count: u64,
+    /// The file of the last ones.
+    pub last: Option<Name>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, count: u64, file: &Name) {
+        if count > 0 {
+            self.count += count;
+            self.last = Some(file.clone());
+        }
+    }
 }
 
 /// A file that needs a person.
@@ -66,8 +82,10 @@ pub struct Snapshot {
     pub asides: Vec<Aside>,
     /// `once`: files shipped to their last newline, since they grew.
     pub growing: Vec<Name>,
-    /// The last file that grew after it was completed.
-    pub grown: Option<Name>,
+    /// Files that grew after they were completed; what is new of them ships.
+    pub grown: Tally,
+    /// Bytes that were cut off, or left the directory with their file, before they were read; at least so many.
+    pub unread: Tally,
     /// The byte limit of a transaction in force.
     pub transaction_limit: u64,
 }
@@ -78,6 +96,7 @@ impl Channel {
         let mut shot = Snapshot {
             totals: self.totals,
             grown: self.grown.clone(),
+            unread: self.unread.clone(),
             transaction_limit: self.batch.limit(),
             ..Default::default()
         };

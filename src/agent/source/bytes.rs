@@ -63,6 +63,7 @@ pub fn stat_of<N: rustix::path::Arg>(dir: impl AsFd, name: N, flags: AtFlags) ->
         modified: nanoseconds(stat.stx_mtime),
         changed: nanoseconds(stat.stx_ctime),
         birth: birth.then(|| nanoseconds(stat.stx_btime)),
+        links: stat.stx_nlink,
     };
     Ok((stat_out, rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)).is_file()))
 }

@@ -142,6 +142,7 @@ fn sum(before: &Totals, now: &Totals) -> Totals {
         long_lines: before.long_lines + now.long_lines,
         decode_errors: before.decode_errors + now.decode_errors,
         grew_after_completion: before.grew_after_completion + now.grew_after_completion,
+        bytes_lost_unread: before.bytes_lost_unread + now.bytes_lost_unread,
         commits: before.commits + now.commits,
         retries: before.retries + now.retries,
     }

@@ -62,6 +62,7 @@ impl Source {
             runs,
             extents: vec![],
             ended: None,
+            left: None,
         }
     }
 }

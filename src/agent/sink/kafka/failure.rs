@@ -58,41 +58,52 @@ pub struct Names {
 impl Names {
     /// The command that gives the right to use `topic`.
     pub fn grant_topic(&self, topic: &str) -> String {
-        let read = if topic == self.checkpoint_topic { "--operation Read " } else { "" };
-        format!(
-            "kafka-acls --bootstrap-server {} --add --allow-principal {} {read}--operation Write --operation Describe --topic {topic}",
-            self.bootstrap, self.principal
-        )
+        let read: &[&str] = if topic == self.checkpoint_topic { &["Read"] } else { &[] };
+        self.grant(&[read, &["Write", "Describe"]].concat(), &format!("--topic {topic}"))
     }
 
     /// The command that gives the right to read `topic`, and no more.
     pub fn grant_read(&self, topic: &str) -> String {
-        format!(
-            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Read --operation Describe --topic {topic}",
-            self.bootstrap, self.principal
-        )
+        self.grant(&["Read", "Describe"], &format!("--topic {topic}"))
     }
 
     /// The command that gives the right to use transactional ids of this namespace.
     pub fn grant_ids(&self) -> String {
+        let ids = format!("--transactional-id {} --resource-pattern-type prefixed", self.id_prefix);
+        self.grant(&["Write", "Describe"], &ids)
+    }
+
+    fn grant(&self, operations: &[&str], resource: &str) -> String {
+        let operations: String = operations.iter().map(|operation| format!("--operation {operation} ")).collect();
         format!(
-            "kafka-acls --bootstrap-server {} --add --allow-principal {} --operation Write --operation Describe \
-             --transactional-id {} --resource-pattern-type prefixed",
-            self.bootstrap, self.principal, self.id_prefix
+            "kafka-acls --bootstrap-server {} --add --allow-principal {} {operations}{resource}",
+            self.bootstrap, self.principal
         )
     }
 
-    /// The right that such an error asks for, with its command. That on the cluster is asked for by brokers before 2.8 only.
+    /// The right to use ids that such an error asks for, with its command. That on the cluster is asked for by brokers before 2.8 only.
     fn missing_grant(&self, code: Code) -> String {
         if code == Code::ClusterAuthorizationFailed {
-            return format!(
-                "this user may not write idempotently; grant it: kafka-acls --bootstrap-server {} --add --allow-principal {} \
-                 --operation IdempotentWrite --cluster",
-                self.bootstrap, self.principal
-            );
+            let command = self.grant(&["IdempotentWrite"], "--cluster");
+            return format!("this user may not write idempotently; grant it: {command}");
         }
         let prefix = &self.id_prefix;
         format!("this user may not use transactional ids under {prefix}; grant them: {}", self.grant_ids())
+    }
+
+    /// The right on a topic that was missing while doing this, with its command.
+    fn missing_on_topic(&self, doing: Doing, said: &str) -> String {
+        match doing {
+            Doing::Reading(topic) => {
+                format!("this user may not read topic {topic}; grant it: {}", self.grant_read(topic))
+            }
+            Doing::Looking(topic) | Doing::Sending(topic) | Doing::Progress(topic) => {
+                format!("this user may not use topic {topic}; grant it: {}", self.grant_topic(topic))
+            }
+            Doing::Init | Doing::Begin | Doing::Commit => {
+                format!("{}: a topic's grant is missing: {said}", doing.words())
+            }
+        }
     }
 }
 
@@ -134,21 +145,7 @@ pub fn judge_code(
                 doing.words()
             ),
         },
-        Code::TopicAuthorizationFailed => {
-            if let Doing::Reading(topic) = doing {
-                let message =
-                    format!("this user may not read topic {topic}; grant it: {}", names.grant_read(topic));
-                return slowly(FlowReason::MissingGrant, message);
-            }
-            let (Doing::Looking(topic) | Doing::Sending(topic) | Doing::Progress(topic)) = doing else {
-                return slowly(
-                    FlowReason::MissingGrant,
-                    format!("{}: a topic's grant is missing: {said}", doing.words()),
-                );
-            };
-            let message = format!("this user may not use topic {topic}; grant it: {}", names.grant_topic(topic));
-            slowly(FlowReason::MissingGrant, message)
-        }
+        Code::TopicAuthorizationFailed => slowly(FlowReason::MissingGrant, names.missing_on_topic(doing, said)),
         Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed => {
             slowly(FlowReason::MissingGrant, names.missing_grant(code))
         }

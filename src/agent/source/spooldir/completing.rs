@@ -97,6 +97,7 @@ impl SpoolDir {
     fn refused(&self, errno: Errno) -> Completed {
         match errno {
             Errno::ACCESS | Errno::PERM => Completed::Refused(format!("{errno}; {}", self.owner_advice())),
+            Errno::ROFS => Completed::Refused(format!("{errno}; mount it writable, or set completion: Track")),
             other => Completed::Refused(other.to_string()),
         }
     }
