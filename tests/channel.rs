@@ -2,151 +2,19 @@
 //!
 //! The channel is pure, so a directory is a few byte strings and time is a number.
 
-use std::collections::BTreeMap;
+mod scene;
+
 use std::time::Duration;
 
 use spoolway::agent::channel::digest::Mark;
-use spoolway::agent::channel::file::{Entry, Reason, Stat};
+use spoolway::agent::channel::file::{Entry, Reason};
 use spoolway::agent::channel::name::Name;
 use spoolway::agent::channel::partitioner::Rule;
-use spoolway::agent::channel::progress::{Closing, Progress};
-use spoolway::agent::channel::splitter::Rules;
-use spoolway::agent::channel::{Channel, Chunk, Completed, Completion, Read, Settings, Step, Writer};
-use spoolway::pipeline::{ConsumeOrder, OnLongLine, Partitioner};
+use spoolway::agent::channel::progress::Progress;
+use spoolway::agent::channel::{Channel, Completed, Settings, Step};
+use spoolway::pipeline::{ConsumeOrder, Partitioner};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A directory and the channel that ships it.
-struct Scene {
-    channel: Channel,
-    /// Inode → name, birth, content.
-    files: BTreeMap<u64, (&'static str, i64, Vec<u8>)>,
-    now: Duration,
-    /// Lines handed out, committed or not.
-    lines: Vec<String>,
-    /// Where each chunk's lines went: topic, partition, and over how many in turn.
-    sent: Vec<(String, i32, u32)>,
-    committed: Vec<Closing>,
-    completed: Vec<Completion>,
-}
-
-fn settings(once: bool) -> Settings {
-    Settings {
-        agent: "local/shop/web/node-1".into(),
-        topic: "test".into(),
-        partitions: Rule::default(),
-        headers: Default::default(),
-        rules: Rules { max_line: 8, on_long_line: OnLongLine::Truncate, charset: None },
-        order: ConsumeOrder::Oldest,
-        track: false,
-        settle: SECOND,
-        poll: SECOND,
-        max_open: 8,
-        commit_interval: SECOND,
-        max_transaction_bytes: 1 << 20,
-        once,
-    }
-}
-
-impl Scene {
-    fn new(settings: Settings) -> Self {
-        let mut channel = Channel::new(settings, 7);
-        channel.resume(vec![], 3, SECOND);
-        let (files, lines, committed, completed) = (BTreeMap::new(), vec![], vec![], vec![]);
-        Scene { channel, files, now: SECOND, lines, sent: vec![], committed, completed }
-    }
-
-    fn put(&mut self, inode: u64, name: &'static str, birth: i64, content: &[u8]) {
-        self.files.insert(inode, (name, birth, content.to_vec()));
-    }
-
-    fn stat(&self, inode: u64) -> Stat {
-        let (_, birth, content) = &self.files[&inode];
-        let (size, birth) = (content.len() as u64, Some(*birth));
-        Stat { inode, size, modified: 0, changed: size as i64, birth, links: 1 }
-    }
-
-    fn entry(&self, inode: u64) -> Entry {
-        Entry { name: Name::new(self.files[&inode].0.as_bytes()), stat: self.stat(inode), obstacle: None }
-    }
-
-    fn is_completed(&self, inode: u64) -> bool {
-        self.files[&inode].0.ends_with(".COMPLETED")
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        let candidates = self.files.keys().filter(|inode| !self.is_completed(**inode));
-        candidates.map(|inode| self.entry(*inode)).collect()
-    }
-
-    fn list(&mut self) {
-        let lately = self.channel.completed_lately();
-        let grown = self.files.keys().filter(|inode| self.is_completed(**inode) && lately.contains(inode));
-        self.channel.grew(grown.map(|inode| self.entry(*inode)).collect(), self.now);
-        self.channel.listed(self.entries(), self.now, self.now);
-    }
-
-    fn read(&mut self, read: &Read) {
-        let Some((name, ..)) = self.files.get(&read.inode) else {
-            return self.channel.vanished(read.inode, self.now);
-        };
-        if name.as_bytes() != &*read.name.0 {
-            return self.channel.vanished(read.inode, self.now);
-        }
-        let (stat, content) = (self.stat(read.inode), self.files[&read.inode].2.clone());
-        let from = content.len().min(read.from as usize);
-        let mut data = content[from..content.len().min(from + read.len)].to_vec();
-        let end = from + data.len() == content.len();
-        let head = content.get(..read.head as usize).filter(|h| !h.is_empty()).map(Mark::of);
-        let writer = if read.seal && end { Writer::None } else { Writer::NotAsked };
-        let mut lines = vec![];
-        let chunk = Chunk { stat, head, end, writer };
-        if let Some(records) = self.channel.read(read, &chunk, &mut data, self.now, &mut lines) {
-            let text = |l: &spoolway::agent::channel::splitter::Line| l.of(&data[records.back..]).to_vec();
-            self.sent.push((records.topic.clone(), records.partition, records.spread));
-            self.lines.extend(lines.iter().map(|l| String::from_utf8(text(l)).unwrap()));
-        }
-    }
-
-    /// Does what the channel asks for, until `enough` says so of the step before it is done.
-    fn until(&mut self, enough: impl Fn(&Step) -> bool) -> Step {
-        for _ in 0..1000 {
-            let step = self.channel.next(self.now);
-            if enough(&step) {
-                return step;
-            }
-            match step {
-                Step::List { .. } => self.list(),
-                Step::Read(read) => self.read(&read),
-                Step::Commit => {
-                    self.committed.extend(self.channel.closing(vec![]).0);
-                    self.channel.committed(self.now);
-                }
-                Step::Complete(batch) => {
-                    let renamed = |c: &Completion| (c.inode, Completed::Renamed(Name::new(b"x.COMPLETED")));
-                    batch.iter().for_each(|c| drop(self.files.remove(&c.inode)));
-                    self.channel.completed(batch.iter().map(renamed).collect(), self.now);
-                    self.completed.extend(batch);
-                }
-                Step::Wait(until) => {
-                    assert!(until > self.now, "it waits for a time that is over");
-                    self.now = until;
-                }
-                Step::Reopen(e) => panic!("{e}"),
-                Step::Done => panic!("it is done"),
-            }
-        }
-        panic!("it does not come to an end: {:?}", self.lines);
-    }
-
-    fn progress(&self) -> Progress {
-        self.committed.last().expect("something is committed").progress.clone()
-    }
-}
-
-fn waits(step: &Step) -> bool {
-    matches!(step, Step::Wait(_))
-}
+use scene::{SECOND, Scene, settings, waits};
 
 #[test]
 fn a_file_that_ends_with_its_line_ends_without_an_empty_record() {
@@ -271,26 +139,101 @@ fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
     assert!(new.partition < 3, "partition {} does not exist", new.partition);
 }
 
+/// A file that is completed, and has grown by two lines since; each is a transaction.
+fn grown() -> Scene {
+    let mut scene = Scene::new(Settings { max_transaction_bytes: 4, ..settings(false) });
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.later(20 * SECOND);
+    scene.put(1, "a.log.COMPLETED", 1, b"one\ntwo\nsix\n");
+    scene
+}
+
 #[test]
-fn what_a_completed_file_grew_by_is_shipped_whole_where_an_agent_is_killed_in_the_middle_of_it() {
-    for once in [false, true] {
-        let mut scene = Scene::new(Settings { max_transaction_bytes: 4, ..settings(false) });
-        scene.put(1, "a.log", 1, b"one\n");
-        scene.until(|step| matches!(step, Step::Wait(until) if *until > Duration::from_secs(20)));
-        scene.put(1, "a.log.COMPLETED", 1, b"one\ntwo\nsix\n");
-        let commits = scene.committed.len() + 1;
+fn what_a_completed_file_grew_by_is_shipped_whole_wherever_an_agent_is_killed() {
+    for (once, lines) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+        let mut scene = grown();
+        let commits = scene.committed.len() + lines;
         while scene.committed.len() < commits {
             scene.until(|step| matches!(step, Step::Commit));
             scene.committed.extend(scene.channel.closing(vec![]).0);
             scene.channel.committed(scene.now);
         }
         let progress = scene.progress();
-        assert_eq!((progress.position, progress.finished), (8, false), "it is killed in the middle");
+        assert_eq!(
+            (progress.position, progress.finished),
+            (4 + 4 * lines as u64, false),
+            "it is killed in the middle"
+        );
         scene.channel = Channel::new(settings(once), 8);
-        scene.channel.resume(vec![progress], 3, scene.now);
+        scene.channel.resume(vec![progress.clone()], 3, scene.now);
+        if once {
+            // Kafka is opened anew, when the names and sizes are taken.
+            scene.until(|step| matches!(step, Step::Read(_)));
+            scene.channel.resume(vec![progress], 3, scene.now);
+        }
         scene.until(|step| matches!(step, Step::Complete(_)));
         assert_eq!(scene.lines, ["one", "two", "six"], "once: {once}");
+        assert!(scene.progress().finished, "there is a receipt");
     }
+}
+
+#[test]
+fn a_completed_file_that_is_overwritten_is_told_once_and_forgotten_like_any() {
+    let mut scene = grown();
+    scene.put(1, "a.log.COMPLETED", 1, b"other content altogether\n");
+    scene.later(600 * SECOND);
+    assert_eq!((scene.lines.join(" ").as_str(), scene.channel.snapshot().grown.count), ("one", 1));
+    let looks = scene.channel.completed_lately().len();
+    scene.later(3600 * SECOND);
+    assert_eq!((looks, scene.channel.completed_lately().len()), (1, 0));
+}
+
+#[test]
+fn once_does_not_end_on_a_listing_that_was_torn_by_a_rename() {
+    let mut scene = Scene::new(settings(true));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::List { .. }));
+    scene.channel.listed(scene.entries(), scene.now, scene.now);
+    scene.channel.listed(vec![], scene.now, scene.now);
+    scene.put(1, "b.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::Done));
+    assert_eq!((scene.lines.join(" ").as_str(), scene.channel.snapshot().unread.count), ("one", 0));
+}
+
+#[test]
+fn what_a_closed_directory_hides_is_neither_gone_nor_new_when_it_is_open_again() {
+    let mut scene = Scene::new(Settings { settle: 60 * SECOND, poll: 600 * SECOND, ..settings(false) });
+    scene.put(1, "sub/a.log", 1, b"one\ntw");
+    scene.later(5 * SECOND);
+    let file = scene.files.remove(&1).unwrap();
+    scene.closed = vec!["sub"];
+    for _ in 0..30 {
+        scene.later(3600 * SECOND);
+    }
+    scene.closed.clear();
+    scene.files.insert(1, file);
+    scene.put(1, "sub/a.log", 1, b"one\ntwo\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!((scene.lines.join(" ").as_str(), scene.channel.snapshot().unread.count), ("one two", 0));
+}
+
+#[test]
+fn a_restart_does_not_begin_the_day_anew_that_progress_of_a_finished_file_is_kept() {
+    let kept = |age: u32, finished: bool, hours: u32| {
+        let settings = Settings { poll: 600 * SECOND, ..settings(false) };
+        let mut scene = Scene::new(settings.clone());
+        scene.put(1, "a.log", 1, b"one\n");
+        scene.until(|step| matches!(step, Step::Complete(_)));
+        let progress = Progress { age: age * 3600 * SECOND, finished, grown: true, ..scene.progress() };
+        scene.files.clear();
+        scene.channel = Channel::new(settings, 8);
+        scene.channel.resume(vec![progress], 3, scene.now);
+        scene.later(hours * 3600 * SECOND);
+        !scene.channel.completed_lately().is_empty()
+    };
+    assert!(kept(1, true, 22) && !kept(1, true, 24));
+    assert!(kept(30, true, 0) && !kept(30, true, 2), "an hour all the same");
+    assert!(kept(30, false, 23), "of what is half shipped, a day");
 }
 
 #[test]
@@ -310,26 +253,25 @@ fn a_file_that_is_set_aside_is_tried_again_after_ten_minutes_though_nothing_chan
 #[test]
 fn bytes_that_are_cut_off_or_taken_away_unread_are_counted_and_named() {
     let unread = |scene: &Scene| scene.channel.snapshot().unread;
-    let later = |scene: &mut Scene, seconds| {
-        let end = scene.now + seconds * SECOND;
-        scene.until(|step| matches!(step, Step::Wait(until) if *until > end));
-    };
     let mut scene = Scene::new(Settings { settle: 60 * SECOND, ..settings(false) });
     scene.put(1, "a.log", 1, b"one\ntw");
     scene.put(2, "b.log", 1, b"one\ntw");
     scene.put(3, "c.log", 1, b"one\ntw");
     scene.put(4, "d.log", 1, b"one\n");
-    later(&mut scene, 5);
+    scene.later(5 * SECOND);
     scene.put(2, "renamed.log", 1, b"one\ntw");
     scene.put(3, "c.log", 1, b"one\nt");
     scene.files.remove(&4);
-    later(&mut scene, 5);
+    scene.later(5 * SECOND);
     assert_eq!((unread(&scene).count, unread(&scene).last), (1, Some(Name::new(b"c.log"))));
     scene.files.remove(&1);
-    later(&mut scene, 5);
+    scene.later(5 * SECOND);
     assert_eq!((unread(&scene).count, unread(&scene).last), (3, Some(Name::new(b"a.log"))));
-    later(&mut scene, 20);
+    scene.later(20 * SECOND);
     assert_eq!(unread(&scene).count, 3, "once");
+    scene.put(1, "e.log", 2, b"x");
+    scene.later(5 * SECOND);
+    assert_eq!(unread(&scene).count, 3, "whoever has its inode now lost nothing");
 }
 
 #[test]

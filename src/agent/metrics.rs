@@ -31,12 +31,12 @@ impl Collector for Page {
             ),
             (
                 "grew_after_completion",
-                "Files that grew after they were completed; what is new of them is shipped for an hour.",
+                "How often a file grew after it was completed; what is new of it is shipped for an hour.",
                 totals.grew_after_completion,
             ),
             (
                 "bytes_lost_unread",
-                "Bytes that were cut off, or left the directory with their file, before they were read; at least so many.",
+                "Bytes that were cut off, or gone with their file when it was looked for again, before they were read.",
                 totals.bytes_lost_unread,
             ),
         ];

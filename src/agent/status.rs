@@ -124,7 +124,9 @@ impl Status {
 
     /// The loop has ended: the last word.
     pub fn finish(&self, snapshot: Snapshot) {
-        self.state().snapshot = snapshot;
+        let mut state = self.state();
+        log_tallies(&state.snapshot, &snapshot);
+        state.snapshot = snapshot;
     }
 
     /// Time since the start.
@@ -145,8 +147,7 @@ impl Status {
         if changed || now >= state.taken + SNAPSHOT_EVERY {
             let newest = channel.snapshot();
             log_asides(&state.snapshot, &newest);
-            log_grown(&state.snapshot.grown, &newest.grown);
-            log_unread(&state.snapshot.unread, &newest.unread);
+            log_tallies(&state.snapshot, &newest);
             state.snapshot = newest;
             state.taken = now;
             state.remember(now);
@@ -262,11 +263,16 @@ fn log_asides(before: &Snapshot, now: &Snapshot) {
     }
 }
 
+fn log_tallies(before: &Snapshot, now: &Snapshot) {
+    log_grown(&before.grown, &now.grown);
+    log_unread(&before.unread, &now.unread);
+}
+
 /// What was written behind a file's completion is shipped, and its writer's doing is told.
 fn log_grown(before: &Tally, now: &Tally) {
     if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
         tracing::warn!(
-            "GrewAfterCompletion: {name} was written to after it was completed ({} files so far); what is new is shipped. No later \
+            "GrewAfterCompletion: {name} was written to after it was completed ({} times so far); what is new is shipped. No later \
              than an hour after completion, that is: raise settleTime above the pauses of the writer, or let it write NAME.tmp and rename it",
             now.count
         );
@@ -277,8 +283,8 @@ fn log_grown(before: &Tally, now: &Tally) {
 fn log_unread(before: &Tally, now: &Tally) {
     if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
         tracing::warn!(
-            "LostUnread: {} bytes were cut off or left the directory before they were read, the last of them of {name}; only what \
-             comes back is shipped. Let whoever moves, removes or truncates files take only those that are completed",
+            "LostUnread: {} bytes were cut off, or gone with their file, before they were read, the last of them of {name}; what \
+             comes back is shipped all the same. Let whoever moves, removes or truncates files take only those that are completed",
             now.count - before.count
         );
     }

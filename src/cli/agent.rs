@@ -171,6 +171,12 @@ fn summary(status: &Status, stopped: bool) -> (String, bool) {
     if shot.set_aside > shot.asides.len() as u64 {
         say(format!("and {} more set aside", shot.set_aside - shot.asides.len() as u64));
     }
+    if let Some(name) = &shot.unread.last {
+        say(format!(
+            "{} were cut off, or gone with their file, before they were read, the last of them of {name}",
+            HumanBytes(shot.unread.count)
+        ));
+    }
     if stopped {
         say(format!(
             "stopped before the end: {} left in {} files",
@@ -178,7 +184,7 @@ fn summary(status: &Status, stopped: bool) -> (String, bool) {
             shot.backlog_files
         ));
     }
-    (said, shot.set_aside == 0 && !stopped)
+    (said, shot.set_aside == 0 && shot.unread.count == 0 && !stopped)
 }
 
 /// A bar over the bytes of the backlog, drawn from the status a few times a second.

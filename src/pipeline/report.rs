@@ -150,10 +150,11 @@ pub struct Totals {
     /// Byte sequences that were not of `inputCharset`, and were replaced or left out.
     #[serde(default)]
     pub decode_errors: u64,
-    /// Files that grew after they were completed (a writer kept them open, and no lease could tell); what is new of them is shipped.
+    /// How often a file grew after it was completed (a writer kept it open, and no lease could tell); what is new of it is shipped.
     #[serde(default)]
     pub grew_after_completion: u64,
-    /// Bytes that were cut off, or left the directory with their file, before they were read; at least so many.
+    /// Bytes that were cut off, or gone with their file when it was looked for again, before they were read. What comes back ships all the
+    /// same, and stays counted.
     #[serde(default)]
     pub bytes_lost_unread: u64,
     /// Transactions committed.

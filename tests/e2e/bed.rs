@@ -29,7 +29,7 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// A link to each broker of a bed is for one test alone: this many tests may have one.
-const LINKS: u16 = 8;
+const LINKS: u16 = 16;
 
 /// One broker or three, on loopback, with a folder of their own.
 pub struct Bed {
@@ -92,7 +92,7 @@ pub fn mortal() -> Option<MutexGuard<'static, Option<Bed>>> {
 /// Three brokers that may be killed; their tests run one after the other, and all are up and in sync when they get them.
 pub fn three() -> Option<MutexGuard<'static, Option<Bed>>> {
     static THREE: InTurn = Mutex::new(None);
-    turn(&THREE, Shape { nodes: 3, links: LINKS })
+    turn(&THREE, Shape { nodes: 3, links: 2 })
 }
 
 fn turn(beds: &'static InTurn, shape: Shape) -> Option<MutexGuard<'static, Option<Bed>>> {

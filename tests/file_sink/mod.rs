@@ -83,6 +83,7 @@ fn progress(file: usize, lines: usize) -> Progress {
         extents: vec![],
         finished: false,
         grown: false,
+        age: Duration::ZERO,
     }
 }
 

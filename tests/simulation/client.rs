@@ -152,7 +152,9 @@ impl Cluster for Brokers {
         }
         let stable = sim.broker.last_stable_offset(CHECKPOINTS, partition) as i64;
         let records = sim.broker.committed(CHECKPOINTS, partition).take_while(|(offset, _)| *offset < stable);
-        Ok(records.map(|(_, r)| (r.key.clone(), r.value.clone())).collect())
+        // A day is not simulated.
+        let age = Duration::ZERO;
+        Ok(records.map(|(_, r)| Checkpoint { key: r.key.clone(), value: r.value.clone(), age }).collect())
     }
 
     fn now(&self) -> Duration {

@@ -36,6 +36,8 @@ pub struct Object {
     pub foreign: bool,
     /// Times that bytes were cut or overwritten.
     pub disruptions: u32,
+    /// Times that a writer went on behind what was cut, and NULs took its place.
+    pub holes: u32,
     /// Every line it ever held, and how often it was disrupted before that line was there.
     pub lines: HashMap<Vec<u8>, u32>,
     /// Longest it ever was.

@@ -232,6 +232,7 @@ impl Sim {
             // A writer without O_APPEND goes on where it was.
             data.resize(old.len(), 0);
             data.extend(self.text(2));
+            self.disk.objects[key].holes += 1;
             self.hit("hole behind a truncation");
         }
         self.change(key, data, true);

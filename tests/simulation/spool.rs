@@ -259,17 +259,21 @@ impl Source for Spool {
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
         let mut results = vec![];
         for wanted in batch {
-            results.push((wanted.inode, self.complete_one(wanted)));
+            results.push((wanted, self.complete_one(wanted)));
             step(&self.sim, "completed");
         }
         step(&self.sim, "sync the directory");
         let sim = &mut *self.sim.borrow_mut();
-        if sim.fails(5) {
+        let refused = self.completion != pipeline::Completion::Track && sim.fails(5);
+        if refused {
             sim.hit("sync: input/output error (EIO)");
         } else {
             sim.disk.unsynced.clear();
         }
-        results
+        let told = results
+            .into_iter()
+            .map(|(wanted, result)| (wanted.inode, if refused { result.unsynced(wanted) } else { result }));
+        told.collect()
     }
 
     fn wait(&mut self, time: Duration) -> bool {

@@ -42,6 +42,13 @@ pub enum Completed {
     Deleted,
     /// It stays, and is what was committed (`completion: Track`).
     Kept,
+    /// It has this name, or is gone, but the directory could not be synced: a crash may undo it.
+    Unsynced {
+        /// Its name now, or the last it had.
+        name: Name,
+        /// It was renamed or removed just now.
+        new: bool,
+    },
     /// It is longer or shorter than what was committed.
     Resized,
     /// Its last bytes are others.
@@ -52,6 +59,20 @@ pub enum Completed {
     Gone,
     /// The kernel refused, with its words.
     Refused(String),
+}
+
+impl Completed {
+    /// The same where the directory of `wanted` could not be synced behind it.
+    #[must_use]
+    pub fn unsynced(self, wanted: &Completion) -> Completed {
+        let (name, new) = match self {
+            Completed::Renamed(name) => (name, true),
+            Completed::Deleted => (wanted.name.clone(), true),
+            Completed::Kept | Completed::Gone => (wanted.name.clone(), false),
+            other => return other,
+        };
+        Completed::Unsynced { name, new }
+    }
 }
 
 impl Channel {
@@ -135,6 +156,7 @@ impl Channel {
                     self.done(inode, now);
                 }
                 Completed::Deleted => self.done(inode, now),
+                Completed::Unsynced { name, new } => self.unsynced(inode, name, new, now),
                 Completed::Kept => self.set(inode, Phase::Completed { since: now }),
                 Completed::Resized => self.reread(inode),
                 Completed::Rewritten => {
@@ -159,9 +181,26 @@ impl Channel {
         self.set(inode, Phase::Completed { since: now });
     }
 
+    /// Its progress is kept until a sync succeeds, for as long it may have its old name again.
+    fn unsynced(&mut self, inode: Inode, name: Name, new: bool, now: Duration) {
+        if let Some(file) = self.files.get_mut(&inode) {
+            file.name = name;
+        }
+        if new {
+            self.done(inode, now);
+        }
+        if self.settings.once {
+            return self.set(inode, Phase::Completed { since: now });
+        }
+        self.set(inode, Phase::Completing { due: now + RETRY_RENAME });
+    }
+
     /// Its size changed between commit and rename: what is new of it ships first.
     fn reread(&mut self, inode: Inode) {
-        if let Some(begun) = self.files.get_mut(&inode).and_then(|f| f.begun.as_deref_mut()) {
+        let listing = self.listing;
+        let Some(file) = self.files.get_mut(&inode) else { return };
+        file.grown |= file.listing != listing;
+        if let Some(begun) = file.begun.as_deref_mut() {
             begun.unverified = true;
             self.set(inode, Phase::Waiting);
         }

@@ -84,7 +84,7 @@ pub enum Phase {
     },
     /// `--once` only: it grew or is still being written; shipped to its last newline, not renamed.
     Growing,
-    /// In progress, but not in the last listing.
+    /// Not in the last listing; after the sink is opened, not in a listing yet.
     Absent {
         /// Since when.
         since: Duration,
@@ -153,7 +153,7 @@ pub struct File {
     pub linked: bool,
     /// It has its completed name, and grew: what is new ships; no listing of candidates shows it.
     pub grown: bool,
-    /// It was there, and the last listing did not have it.
+    /// It was there, and was not when it was looked for once; the next listing decides whether it is gone.
     pub missed: bool,
     /// What has been begun of it.
     pub begun: Option<Box<Begun>>,
@@ -236,7 +236,7 @@ impl File {
         }
     }
 
-    /// Where it is, if not in the listing of this number.
+    /// Where it is, if not in the listing of this number; of one that grew under its completed name nothing is said.
     pub fn left(&self, listing: u64) -> Option<Left> {
         match self.stat.links {
             0 => Some(Left::Deleted),
@@ -250,6 +250,13 @@ impl File {
             Phase::SetAside { .. } => 0, // what a person does with it is their decision
             _ => self.stat.size.saturating_sub(stat.size.max(self.position())),
         }
+    }
+
+    /// It is gone: the bytes of it that were not read. Once only, and it is not waited for any more.
+    pub fn lose(&mut self) -> u64 {
+        let position = self.position();
+        self.missed = false;
+        std::mem::replace(&mut self.stat.size, position).saturating_sub(position)
     }
 
     /// True when progress names this very file, as far as a stat can tell: birth times must agree where both are known.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::file::{Begun, Entry, File, Obstacle, Phase, Reason, born_like};
+use super::name::Name;
 use super::progress::Progress;
 use super::{Channel, FULL_LISTING, Inode};
 use crate::agent::source::SourceError;
@@ -41,26 +42,34 @@ impl Channel {
             let there = entries.iter().map(|entry| entry.stat).chain(grown);
             self.targets = Some(there.map(|stat| (stat.inode, stat.size)).collect::<HashMap<_, _>>());
         }
+        // What cannot be entered hides what is beneath it, which is not gone.
+        let closed = |entry: &Entry| entry.obstacle.as_ref().is_some_and(|o| o.reason != Reason::NotARegularFile);
+        let hidden: HashSet<Name> = entries.iter().filter(|e| closed(e)).map(|e| e.name.clone()).collect();
         for entry in entries {
             if self.targets.as_ref().is_none_or(|targets| targets.contains_key(&entry.stat.inode)) {
                 self.see(entry, now);
             }
         }
-        self.forget(now);
+        self.forget(&hidden, now);
     }
 
     /// Files that were completed lately, or progress of completed ones that no name is known of: they may grow all the same, where
     /// no lease could keep a writer out, and an agent may have been killed while it shipped what they grew by.
     pub fn completed_lately(&self) -> HashSet<Inode> {
-        if self.settings.track || self.targets.is_some() {
+        if self.settings.track {
             return HashSet::new();
         }
-        let may_grow = |file: &File| match file.phase {
-            Phase::Completed { .. } => true,
-            Phase::Absent { .. } => file.begun.as_ref().is_some_and(|b| b.progress.finished || b.progress.grown),
-            _ => false,
+        let may_grow = |(inode, file): &(&Inode, &File)| {
+            let Some(progress) = file.begun.as_ref().map(|begun| &begun.progress) else { return false };
+            match file.phase {
+                Phase::Completed { .. } | Phase::Absent { .. } if !progress.finished && !progress.grown => false,
+                Phase::Completed { .. } | Phase::Absent { .. } => self.targets.as_ref().is_none_or(|targets| {
+                    targets.get(inode).is_some_and(|size| *size > progress.position || !progress.finished)
+                }),
+                _ => false,
+            }
         };
-        self.files.iter().filter(|(_, file)| may_grow(file)).map(|(inode, _)| *inode).collect()
+        self.files.iter().filter(may_grow).map(|(inode, _)| *inode).collect()
     }
 
     /// What there is of those under a completed name: what is new in them ships.
@@ -68,10 +77,16 @@ impl Channel {
         for Entry { name, stat, .. } in entries {
             let Some(file) = self.files.get_mut(&stat.inode) else { continue };
             let Some(begun) = &file.begun else { continue };
-            if stat.size <= begun.progress.position || !born_like(&begun.progress, stat.birth) || file.grown {
+            let progress = &begun.progress;
+            // Read to its end, and its end not committed: that is to come.
+            let open = stat.size == progress.position && !progress.finished;
+            // Read already, and found to be other content.
+            let known = matches!(file.phase, Phase::Completed { .. }) && stat == file.stat;
+            let more = stat.size > progress.position || open;
+            if !more || known || file.grown || !born_like(progress, stat.birth) {
                 continue;
             }
-            self.grown.add(1, &name);
+            self.grown.add(u64::from(progress.finished), &name);
             file.name = name;
             file.update(stat, now);
             file.grown = true;
@@ -93,7 +108,9 @@ impl Channel {
             file.linked = true; // a second hard link: its turn comes when the first name is done
             return;
         }
-        self.unread.add(file.cut(&entry.stat), &entry.name);
+        if obstacle.is_none() {
+            self.unread.add(file.cut(&entry.stat), &file.name);
+        }
         file.listing = self.listing;
         (file.linked, file.grown, file.missed) = (false, false, false);
         file.name = entry.name;
@@ -149,27 +166,44 @@ impl Channel {
     }
 
     /// Files that are in no listing: unknown ones go, progress stays for a day (an hour where the file is complete).
-    fn forget(&mut self, now: Duration) {
+    fn forget(&mut self, hidden: &HashSet<Name>, now: Duration) {
         let (listing, track) = (self.listing, self.settings.track);
-        let (tombstones, unread) = (&mut self.tombstones, &mut self.unread);
+        let (tombstones, unread, hinted) = (&mut self.tombstones, &mut self.unread, &mut self.hinted);
         self.files.retain(|_, file| {
             if file.listing == listing || file.grown {
                 return true;
             }
+            if is_hidden(&file.name, hidden) {
+                file.missed = false;
+                if let Phase::Absent { since } = &mut file.phase {
+                    *since = now;
+                }
+                return true;
+            }
             let kept = match file.phase {
                 Phase::Completed { since } if !track => now < since + KEEP_COMPLETED,
-                // Twice in a row: it was not just renamed while the directory was listed.
-                Phase::Absent { .. } if std::mem::take(&mut file.missed) => {
-                    unread.add(file.stat.size.saturating_sub(file.position()), &file.name);
+                Phase::Absent { .. } if file.missed => {
+                    unread.add(file.lose(), &file.name);
                     true
                 }
-                Phase::Absent { since } => now < since + KEEP_ABSENT,
+                Phase::Absent { since } => {
+                    // Finished a day ago, and an hour in no listing: restarts do not begin its day anew.
+                    let finished =
+                        file.begun.as_ref().map(|begun| &begun.progress).filter(|p| p.finished && !track);
+                    let old = finished.is_some_and(|progress| progress.age + (now - since) >= KEEP_ABSENT);
+                    now < since + if old { KEEP_COMPLETED } else { KEEP_ABSENT }
+                }
                 // Its descriptor may be open: it is read to its end before it is let go.
-                Phase::Reading | Phase::Sealed => true,
+                Phase::Reading if file.begun.is_some() => true,
+                // What is due tells whether it is there, under whichever name.
+                Phase::Sealed | Phase::Completing { .. } => true,
                 phase => {
-                    // What a person does with a file that is set aside is their decision.
-                    file.missed = !matches!(phase, Phase::SetAside { .. });
                     file.phase = Phase::Absent { since: now };
+                    file.missed = true;
+                    if matches!(phase, Phase::SetAside { .. }) {
+                        file.lose(); // what a person does with it is their decision
+                    }
+                    *hinted |= file.missed; // it may just have been renamed while the directory was listed: one more look
                     true
                 }
             };
@@ -182,6 +216,11 @@ impl Channel {
                 begun => kept && (begun.is_some() || file.missed),
             }
         });
+        let files = &self.files;
+        self.barred.retain(|inode, _| files.contains_key(inode));
+        if self.waiting.len() > 2 * files.len() {
+            self.waiting.retain(|inode| files.contains_key(inode));
+        }
     }
 
     /// Progress read from Kafka, for a file that the next listing may show.
@@ -227,4 +266,10 @@ impl Channel {
         }
         None
     }
+}
+
+/// Beneath one of these directories.
+fn is_hidden(name: &Name, directories: &HashSet<Name>) -> bool {
+    let slashes = name.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    !directories.is_empty() && slashes.into_iter().any(|(at, _)| directories.contains(&Name::new(&name.0[..at])))
 }

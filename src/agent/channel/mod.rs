@@ -175,6 +175,13 @@ impl Channel {
         self.deal.follow(settings.partitions.clone());
         self.settings = settings;
         self.barred.clear();
+        for file in self.files.values_mut() {
+            // What is no candidate any more is not gone, and may not have a completed name.
+            file.listing = 0;
+            if let Phase::Completed { since } = file.phase {
+                file.phase = Phase::Absent { since };
+            }
+        }
         self.stopping = false;
     }
 
@@ -184,7 +191,15 @@ impl Channel {
         self.deal.count(partitions);
         self.abandon();
         for file in self.files.values_mut() {
-            (file.begun, file.grown, file.missed) = (None, false, false);
+            file.begun = None;
+            file.grown = false;
+            // What is gone since the last listing is missed at the next; an hour after a completion stays an hour.
+            file.missed = match file.phase {
+                Phase::Completed { .. } if !self.settings.track => continue,
+                Phase::Absent { .. } => continue,
+                Phase::Completed { .. } | Phase::SetAside { .. } => false,
+                _ => file.listing == self.listing,
+            };
             file.phase = Phase::Absent { since: now };
         }
         for progress in committed {
@@ -285,7 +300,7 @@ impl Channel {
     fn set(&mut self, inode: Inode, phase: Phase) {
         let Some(file) = self.files.get_mut(&inode) else { return };
         file.phase = phase;
-        file.grown &= !matches!(phase, Phase::Completed { .. });
+        file.grown &= !matches!(phase, Phase::Completed { .. } | Phase::Absent { .. });
         match phase {
             Phase::Waiting => {
                 self.waiting.push(inode);
@@ -314,7 +329,7 @@ impl Channel {
     /// A file is not where its name was: it was renamed, replaced or removed.
     pub fn vanished(&mut self, inode: Inode, now: Duration) {
         if let Some(file) = self.files.get_mut(&inode) {
-            (file.grown, file.missed) = (false, true);
+            file.missed = true;
             self.set(inode, Phase::Absent { since: now });
         }
         self.hinted = true;
@@ -327,10 +342,8 @@ impl Channel {
         let Some(targets) = &self.targets else { return false };
         targets.keys().all(|inode| {
             self.files.get(inode).is_none_or(|file| {
-                matches!(
-                    file.phase,
-                    Phase::Completed { .. } | Phase::Absent { .. } | Phase::Growing | Phase::SetAside { .. }
-                )
+                matches!(file.phase, Phase::Completed { .. } | Phase::Growing | Phase::SetAside { .. })
+                    || (matches!(file.phase, Phase::Absent { .. }) && !file.missed)
             })
         })
     }

@@ -3,6 +3,8 @@
 //! Progress goes to the compacted checkpoint topic, segments and receipts to the receipt topic, all in the transaction
 //! that holds the lines they speak of. Every value carries its version `v`; a newer one is refused, never taken for "nothing".
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::charset::ByteOrder;
@@ -87,6 +89,9 @@ pub struct Progress {
     /// The generation's id.
     #[serde(skip, default = "no_id")]
     pub id: FileId,
+    /// How long ago it was written when it was read back, by wall clocks; zero where that is not known.
+    #[serde(skip)]
+    pub age: Duration,
     /// Name when it was last seen. A label: identity is the four fields behind it.
     pub name: Name,
     /// Inode number; never with the device number, which changes at reboot.
@@ -344,6 +349,7 @@ mod tests {
             extents: vec![Extent { partition: 3, first: Some(5), last: Some(6) }],
             finished: false,
             grown: false,
+            age: Duration::ZERO,
         }
     }
 

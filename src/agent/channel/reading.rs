@@ -354,6 +354,7 @@ fn begin(file: &File, generation: u32, id: FileId, topic: &str, partition: i32) 
         byte_order: None,
         finished: false,
         grown: false,
+        age: Duration::ZERO,
     }
 }
 

@@ -82,9 +82,10 @@ pub struct Snapshot {
     pub asides: Vec<Aside>,
     /// `once`: files shipped to their last newline, since they grew.
     pub growing: Vec<Name>,
-    /// Files that grew after they were completed; what is new of them ships.
+    /// How often a file grew after it was completed; what is new of it ships.
     pub grown: Tally,
-    /// Bytes that were cut off, or left the directory with their file, before they were read; at least so many.
+    /// Bytes that were cut off, or gone with their file when it was looked for again, before they were read. What comes back ships all the
+    /// same, and stays counted.
     pub unread: Tally,
     /// The byte limit of a transaction in force.
     pub transaction_limit: u64,

@@ -107,6 +107,13 @@ pub fn obstacle(errno: Errno) -> Obstacle {
     Obstacle { reason, note }
 }
 
+/// Why a name that is there is not looked at.
+pub fn unseen(errno: Errno) -> Obstacle {
+    let denied = matches!(errno, Errno::ACCESS | Errno::PERM);
+    let reason = if denied { Reason::PermissionDenied } else { Reason::ReadError };
+    Obstacle { reason, note: format!("it cannot be looked at: {errno}") }
+}
+
 /// A path and a name in it.
 pub fn join(path: &[u8], name: &[u8]) -> Box<[u8]> {
     if path.is_empty() { name.into() } else { [path, b"/", name].concat().into() }

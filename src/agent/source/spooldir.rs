@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::branches::{Branches, How, join, obstacle, split};
+use super::branches::{Branches, How, join, obstacle, split, unseen};
 use super::bytes::{file_error, fill, mark_at, not_regular, stat_of};
 use super::look::PassedOver;
 use super::watch::Watch;
@@ -180,11 +180,12 @@ impl SpoolDir {
                 if self.enters(name) {
                     found.push(join(path, name));
                 }
-            } else if self.is_candidate(name)
-                // What vanished since readdir is no entry.
-                && let Ok((stat, regular)) = stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            {
-                let obstacle = (!regular).then(not_regular);
+            } else if self.is_candidate(name) {
+                let (stat, obstacle) = match stat_of(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok((stat, regular)) => (stat, (!regular).then(not_regular)),
+                    Err(Errno::NOENT) => continue, // it vanished since readdir
+                    Err(errno) => (Stat { inode: entry.ino(), ..Stat::default() }, Some(unseen(errno))),
+                };
                 entries.push(Entry { name: Name(join(path, name)), stat, obstacle });
             }
         }
@@ -309,24 +310,7 @@ impl Source for SpoolDir {
     }
 
     fn complete(&mut self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
-        let results: Vec<_> = batch.iter().map(|wanted| (wanted.inode, self.complete_one(wanted))).collect();
-        let done = |result: &Completed| matches!(result, Completed::Renamed(_) | Completed::Deleted);
-        let done = batch.iter().zip(&results).filter(|(_, (_, result))| done(result));
-        let places: BTreeSet<&[u8]> = done.map(|(wanted, _)| split(&wanted.name.0).0).collect();
-        for path in places {
-            let dir = if path.is_empty() { self.dir.as_ref() } else { self.branches.get(path) };
-            let sync = |dir| {
-                faults::fails(Point::BeforeSync)?;
-                rustix::fs::fsync(dir)?;
-                faults::at(Point::AfterSync);
-                Ok::<_, Errno>(())
-            };
-            if let Some(Err(errno)) = dir.map(sync) {
-                let shown = self.settings.path.escape_debug();
-                tracing::warn!("what was done in {shown} may not survive a crash: {errno}");
-            }
-        }
-        results
+        self.complete_all(batch)
     }
 
     fn wait(&mut self, time: Duration) -> bool {

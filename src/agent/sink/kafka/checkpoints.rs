@@ -40,10 +40,13 @@ pub fn read(brokers: &Brokers, partitions: &[i32]) -> Result<Vec<Checkpoint>, Si
         }
     }
     let mut records = vec![];
+    let now = jiff::Timestamp::now().as_millisecond();
     settled.read(spans.into_iter().collect(), |step| {
         if let Step::Record(message) = step {
             let (key, value) = (message.key().unwrap_or_default(), message.payload());
-            records.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+            let age = now.saturating_sub(message.timestamp().to_millis().unwrap_or(now)).max(0).unsigned_abs();
+            let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
+            records.push(Checkpoint { key, value, age: Duration::from_millis(age) });
         }
         Ok(Next::Same)
     })?;

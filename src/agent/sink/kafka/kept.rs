@@ -24,14 +24,14 @@ pub struct Kept {
 /// The last value of each key of those owners that are `wanted`, sorted by key; what was removed is not in it.
 pub fn kept(checkpoints: Vec<Checkpoint>, wanted: impl Fn(&str) -> bool) -> Vec<Kept> {
     let mut last = BTreeMap::new();
-    for (key, value) in checkpoints {
+    for Checkpoint { key, value, age } in checkpoints {
         let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else { continue };
         if wanted(owner) {
-            last.insert((owner.to_owned(), file.to_owned()), value);
+            last.insert((owner.to_owned(), file.to_owned()), (value, age));
         }
     }
-    let values = last.into_iter().filter_map(|((transactional_id, file), value)| {
-        let progress = Progress::decode(&file, value.as_deref()?);
+    let values = last.into_iter().filter_map(|((transactional_id, file), (value, age))| {
+        let progress = Progress::decode(&file, value.as_deref()?).map(|progress| Progress { age, ..progress });
         Some(Kept { transactional_id, file, progress })
     });
     values.collect()
@@ -81,12 +81,17 @@ pub fn forget(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn the_last_value_of_a_key_counts_and_what_was_removed_is_gone() {
-        let record =
-            |key: &str, value: Option<&str>| (key.as_bytes().to_vec(), value.map(|v| v.as_bytes().to_vec()));
+        let record = |key: &str, value: Option<&str>| Checkpoint {
+            key: key.into(),
+            value: value.map(Into::into),
+            age: Duration::ZERO,
+        };
         let (one, two) = ("spoolway/c/shop/web/a1", "spoolway/c/shop/web/pvc/c");
         let records = vec![
             record(&format!("{one}/000000000000000a"), Some("{}")),

@@ -70,7 +70,15 @@ pub struct Topics {
 }
 
 /// A record of the checkpoint topic.
-pub type Checkpoint = (Vec<u8>, Option<Vec<u8>>);
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// `<transactional.id>/<file id>`.
+    pub key: Vec<u8>,
+    /// Progress, or none of it any more.
+    pub value: Option<Vec<u8>>,
+    /// How long ago it was written, by the clocks of its writer (or, as the topic has it, the broker) and of this machine.
+    pub age: Duration,
+}
 
 /// A way to the brokers. The real one is [`client::Brokers`]; the simulation has another.
 pub trait Cluster {

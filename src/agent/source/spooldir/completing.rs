@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is overwritten, and no file is touched that another one has taken the name or the inode of.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Dir, RenameFlags};
@@ -23,7 +23,41 @@ use crate::pipeline;
 const NAME_MAX: usize = 255;
 
 impl SpoolDir {
-    pub(super) fn complete_one(&self, wanted: &Completion) -> Completed {
+    /// Completes them, and then syncs each directory once.
+    pub(super) fn complete_all(&self, batch: &[Completion]) -> Vec<(Inode, Completed)> {
+        let results: Vec<_> = batch.iter().map(|wanted| (wanted, self.complete_one(wanted))).collect();
+        // What is found done may be so since a crash, or a sync that failed.
+        let done = |result: &Completed| {
+            matches!(result, Completed::Renamed(_) | Completed::Deleted | Completed::Kept | Completed::Gone)
+        };
+        let done = results.iter().filter(|(_, result)| self.writes() && done(result));
+        let places: BTreeSet<&[u8]> = done.map(|(wanted, _)| split(&wanted.name.0).0).collect();
+        let unsynced: BTreeSet<&[u8]> = places.into_iter().filter(|place| !self.sync(place)).collect();
+        let told = results.into_iter().map(|(wanted, result)| {
+            let is_unsynced = unsynced.contains(split(&wanted.name.0).0);
+            (wanted.inode, if is_unsynced { result.unsynced(wanted) } else { result })
+        });
+        told.collect()
+    }
+
+    fn writes(&self) -> bool {
+        self.settings.completion != pipeline::Completion::Track
+    }
+
+    /// Makes what was done in a directory outlive a crash; false, and said, where the disk refuses.
+    fn sync(&self, place: &[u8]) -> bool {
+        let dir = if place.is_empty() { self.dir.as_ref() } else { self.branches.get(place) };
+        let Some(dir) = dir else { return true };
+        let synced = faults::fails(Point::BeforeSync).and_then(|()| rustix::fs::fsync(dir));
+        faults::at(Point::AfterSync);
+        if let Err(errno) = synced {
+            let shown = self.settings.path.escape_debug();
+            tracing::warn!("what was done in {shown} may not survive a crash: {errno}; it is tried again");
+        }
+        synced.is_ok()
+    }
+
+    fn complete_one(&self, wanted: &Completion) -> Completed {
         let (file, stat) = match self.open_file(&wanted.name, wanted.inode) {
             Ok(opened) => opened,
             Err(FileError::Vanished) => return Completed::Gone,
