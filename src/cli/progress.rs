@@ -146,6 +146,8 @@ struct Shown {
     position: u64,
     lines: u64,
     finished: bool,
+    /// Since its last commit.
+    age_seconds: u64,
     topic: String,
     partition: i32,
 }
@@ -157,6 +159,7 @@ impl Row {
             position: p.position,
             lines: p.lines,
             finished: p.finished,
+            age_seconds: p.age.as_secs(),
             topic: p.topic.clone(),
             partition: p.partition,
         };

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::view::AgentView;
+use crate::pipeline::quantity::age;
 use crate::pipeline::status::{Backlog, Summary, Throughput, Totals};
 
 /// Writes of numbers in [`REFILL`].
@@ -138,7 +139,7 @@ pub fn summary(ready: i64, desired: i64, rates: Option<Throughput>, waits: Optio
             .map_or_else(String::new, |t| format!("{}/s", scaled(t.records_per_second, ["", "k", "M", "G"]))),
         byte_rate: rates.map_or_else(String::new, |t| format!("{}/s", bytes(t.bytes_per_second))),
         backlog: waits.map_or_else(String::new, |b| bytes(b.bytes)),
-        oldest: waits.map_or_else(String::new, |b| age(b.oldest_seconds)),
+        oldest: waits.map_or_else(String::new, |b| age(b.oldest_seconds.unsigned_abs())),
     }
 }
 
@@ -170,15 +171,6 @@ fn scaled(number: i64, units: [&str; 4]) -> String {
         return format!("{whole}.{tenths}{}", units[unit]);
     }
     format!("{whole}{}", units[unit])
-}
-
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]
@@ -253,6 +245,5 @@ mod tests {
             ["0", "950", "1.2k", "12k", "120k", "1.2M"]
         );
         assert_eq!([0, 1000, 1_250_000_000, i64::MAX].map(bytes), ["0B", "1kB", "1.2GB", "9223372036GB"]);
-        assert_eq!([0, 40, 119, 120, 7200, 172_800].map(age), ["0s", "40s", "119s", "2m", "2h", "2d"]);
     }
 }

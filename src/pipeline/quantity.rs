@@ -102,6 +102,16 @@ impl fmt::Display for TimeSpan {
     }
 }
 
+/// A time that people read, as `kubectl get` shows it: 40s, 90m, 3h, 5d.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        ..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +142,10 @@ mod tests {
         assert_eq!(ByteSize::from(1_000_000).0, "1000000");
         assert_eq!(TimeSpan::from(Duration::from_secs(60)).0, "1m");
         assert_eq!(TimeSpan::from(Duration::from_millis(1500)).0, "1500ms");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        assert_eq!([0, 40, 119, 120, 7200, 172_800].map(age), ["0s", "40s", "119s", "2m", "2h", "2d"]);
     }
 }

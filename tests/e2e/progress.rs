@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use spoolway::pipeline::report::FlowReason;
 
@@ -21,7 +23,12 @@ fn checkpoints(job: &Job) -> String {
 fn list(job: &Job, more: &[&str]) -> Vec<Value> {
     let said = job.ask(&["progress", "list", "--output", "json"], more);
     assert_eq!(said.code, Some(0), "{}", said.err);
-    serde_json::from_str(&said.out).unwrap()
+    let mut rows: Vec<Value> = serde_json::from_str(&said.out).unwrap();
+    for row in &mut rows {
+        let age = row.as_object_mut().unwrap().remove("ageSeconds").unwrap();
+        assert!(age.as_u64().unwrap() < 600, "just committed");
+    }
+    rows
 }
 
 fn forget(job: &Job, more: &[&str]) -> Ended {
@@ -129,6 +136,26 @@ fn a_file_that_is_forgotten_is_shipped_again() {
     }
     assert_eq!(job.once().code, Some(0));
     assert_eq!(bed.count(&job.topic), 5, "a.log twice, b.log once");
+}
+
+#[test]
+fn the_age_of_progress_is_told() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "aged", &Plan::default());
+    job.put(b"a.log", b"one\n");
+    assert_eq!(job.once().code, Some(0));
+    let (topic, mut kept) = (checkpoints(&job), vec![]);
+    bed.read(&topic, bed::Reader::Fast, |record| kept.push((record.partition, record.value.to_vec())));
+    let (partition, value) = kept.pop().unwrap();
+    let hours_ago = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(30)).as_millisecond();
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bed.address).create().unwrap();
+    let key = "spoolway/local/aged/web/a1/000000000000000a";
+    let old = BaseRecord::to(&topic).partition(partition).timestamp(hours_ago).key(key).payload(&value);
+    producer.send(old).unwrap();
+    producer.flush(SOON).unwrap();
+    let shown = job.ask(&["progress", "list"], &[]).out;
+    let row = shown.lines().find(|line| line.contains("000000000000000a")).unwrap_or_else(|| panic!("{shown}"));
+    assert!(row.contains(" 30h "), "{shown}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::Row;
 use crate::cli::table::{plain, table};
 use crate::pipeline::pod::CheckpointTopic;
+use crate::pipeline::quantity::age;
 
 /// What follows from another checkpoint topic.
 pub const CONSEQUENCE: &str = "
@@ -36,11 +37,12 @@ pub fn list(rows: &[Row], topic: &str) -> String {
             kept.position.to_string(),
             kept.lines.to_string(),
             if kept.finished { "yes" } else { "no" }.to_owned(),
+            age(kept.age_seconds),
             plain(&format!("{}/{}", kept.topic, kept.partition)),
         ])
     });
     if !good.is_empty() {
-        let head = ["AGENT", "FILE ID", "NAME", "GENERATION", "POSITION", "LINES", "FINISHED", "TO"];
+        let head = ["AGENT", "FILE ID", "NAME", "GENERATION", "POSITION", "LINES", "FINISHED", "AGE", "TO"];
         table(&mut out, head, lines);
     }
     if !bad.is_empty() {
@@ -91,6 +93,7 @@ mod tests {
             position,
             lines: position / 4,
             finished: position > 99,
+            age_seconds: position,
             topic: "web".into(),
             partition: 3,
         };
@@ -118,7 +121,7 @@ mod tests {
         let json = serde_json::to_string(&rows[0]).unwrap();
         assert_eq!(
             json,
-            r#"{"transactionalId":"spoolway/local/shop/web/node-1","agent":"node-1","fileId":"000000000000000a","name":"a.log","generation":1,"position":40,"lines":10,"finished":false,"topic":"web","partition":3}"#
+            r#"{"transactionalId":"spoolway/local/shop/web/node-1","agent":"node-1","fileId":"000000000000000a","name":"a.log","generation":1,"position":40,"lines":10,"finished":false,"ageSeconds":40,"topic":"web","partition":3}"#
         );
     }
 
