@@ -12,6 +12,7 @@ mod brokers;
 mod changes;
 mod charsets;
 mod check;
+mod clock;
 mod corpus;
 mod crowd;
 mod failpoints;

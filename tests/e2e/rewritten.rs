@@ -75,18 +75,18 @@ fn a_name_that_is_used_again_ships_whatever_it_holds_this_time_and_nothing_is_ov
     );
 }
 
-/// A new file that got this inode; `None` where the file system does not give it out again soon.
-fn with_inode(job: &Job, inode: u64, content: &[u8]) -> Option<PathBuf> {
+/// A new, empty file that got one of these inodes, and which; `None` where the file system does not give them out again soon.
+fn with_inode(job: &Job, inodes: &[u64]) -> Option<(PathBuf, usize)> {
     let others = job.home().join("others");
     fs::create_dir_all(&others).unwrap();
-    let found = (0..2000).map(|n| others.join(n.to_string())).find(|path| {
-        fs::write(path, content).unwrap();
-        fs::metadata(path).unwrap().ino() == inode
+    let found = (0..2000).map(|n| others.join(n.to_string())).find_map(|path| {
+        let inode = File::create(&path).unwrap().metadata().unwrap().ino();
+        Some((path, inodes.iter().position(|used| *used == inode)?))
     });
-    let kept = found.map(|path| {
+    let kept = found.map(|(path, place)| {
         let kept = job.home().join("kept");
         fs::rename(path, &kept).unwrap();
-        kept
+        (kept, place)
     });
     fs::remove_dir_all(others).unwrap();
     kept
@@ -96,21 +96,28 @@ fn with_inode(job: &Job, inode: u64, content: &[u8]) -> Option<PathBuf> {
 fn an_inode_that_is_used_again_under_the_same_first_bytes_ships_from_the_first_byte() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "inode", &Plan { source: SLOW, ..Plan::default() });
-    let (head, more) = (corpus::lines(1, 0, 20), corpus::lines(2, 0, 20));
-    assert!(head.len() > 1024);
+    // Many, for others make files too: now and then one of them gets the inode.
+    let heads: Vec<_> = (0..50).map(|n| corpus::lines(1, n, 20)).collect();
     let agent = job.start();
-    job.put(b"a.log", &head);
-    shipped(&agent, 20);
-    let inode = fs::metadata(job.path(b"a.log")).unwrap().ino();
+    let mut written = vec![];
+    for (n, head) in heads.iter().enumerate() {
+        assert!(head.len() > 1024);
+        written.push(job.put(format!("{n}.log").as_bytes(), head).unfinished());
+    }
+    shipped(&agent, 50 * 20);
     agent.kill();
-    fs::remove_file(job.path(b"a.log")).unwrap();
-    let longer = [head.clone(), more].concat();
-    let Some(other) = with_inode(&job, inode, &longer) else {
+    let path = |n: usize| job.path(format!("{n}.log").as_bytes());
+    let inodes: Vec<u64> = (0..heads.len()).map(|n| fs::metadata(path(n)).unwrap().ino()).collect();
+    (0..heads.len()).for_each(|n| fs::remove_file(path(n)).unwrap());
+    let Some((other, n)) = with_inode(&job, &inodes) else {
         return skipped("the file system of the temporary directory gives no inode out again");
     };
-    fs::rename(other, job.path(b"b.log")).unwrap();
+    let longer = [heads[n].clone(), corpus::lines(2, 0, 20)].concat();
+    fs::write(&other, &longer).unwrap();
+    fs::rename(other, job.path(b"other.log")).unwrap();
+    written.push(Written::of(b"other.log", &longer));
     job.start().drained(1, SOON);
-    exactly(&job, &[Written::of(b"a.log", &head).unfinished(), Written::of(b"b.log", &longer)]);
+    exactly(&job, &written);
 }
 
 #[test]

@@ -159,6 +159,15 @@ pub fn judge_code(
                 crate::kafka::TRANSACTION_TIMEOUT.as_secs()
             ),
         ),
+        // KIP-937: of a batch from the future, brokers call one record's timestamp invalid, or all its records.
+        Code::InvalidTimestamp | Code::InvalidRecord => slowly(
+            FlowReason::TransactionFailed,
+            format!(
+                "{}: the brokers refuse the records ({said}): this machine's clock may be ahead of theirs by more than \
+                 message.timestamp.after.max.ms (an hour by default), then set it right; or the topic is compacted, and wants keys",
+                doing.words()
+            ),
+        ),
         Code::UnsupportedFeature | Code::UnsupportedVersion => slowly(
             FlowReason::UnsupportedBroker,
             format!("the brokers know no transactions: {said}; use Kafka 2.5 or newer"),
