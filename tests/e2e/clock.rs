@@ -46,14 +46,20 @@ impl Clock {
     }
 }
 
+/// An agent with a clock of its own, in the middle of input that does not end.
+fn shipping(job: &Job, seed: u64) -> (Clock, Feed, Agent) {
+    let clock = Clock::new(job.home());
+    let feed = Feed::start(job, seed, PACE);
+    let agent = clock.start(job);
+    goes_on(&agent);
+    (clock, feed, agent)
+}
+
 #[test]
 fn a_wall_clock_that_jumps_while_files_flow_costs_nothing() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "clockjumps", &PLAN);
-    let clock = Clock::new(job.home());
-    let feed = Feed::start(&job, 21, PACE);
-    let agent = clock.start(&job);
-    goes_on(&agent);
+    let (clock, feed, agent) = shipping(&job, 21);
     for seconds in [30 * MINUTE, -30 * MINUTE, -YEAR, 50 * MINUTE, -10 * YEAR, 0] {
         clock.set(seconds);
         goes_on(&agent);
@@ -66,10 +72,7 @@ fn a_wall_clock_that_jumps_while_files_flow_costs_nothing() {
 fn a_clock_further_ahead_than_brokers_take_is_told_and_all_ships_when_it_is_right() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "clockahead", &PLAN);
-    let clock = Clock::new(job.home());
-    let feed = Feed::start(&job, 22, PACE);
-    let agent = clock.start(&job);
-    goes_on(&agent);
+    let (clock, feed, agent) = shipping(&job, 22);
     clock.set(120 * MINUTE);
     let report = agent.reports("it is told", Duration::from_secs(60), |r| r.message.contains("then set it right"));
     assert_eq!((report.reason, report.flowing), (FlowReason::TransactionFailed, false));

@@ -61,13 +61,12 @@ impl Channel {
         }
         let may_grow = |(inode, file): &(&Inode, &File)| {
             let Some(progress) = file.begun.as_ref().map(|begun| &begun.progress) else { return false };
-            match file.phase {
-                Phase::Completed { .. } | Phase::Absent { .. } if !progress.finished && !progress.grown => false,
-                Phase::Completed { .. } | Phase::Absent { .. } => self.targets.as_ref().is_none_or(|targets| {
-                    targets.get(inode).is_some_and(|size| *size > progress.position || !progress.finished)
-                }),
-                _ => false,
-            }
+            let is_away = matches!(file.phase, Phase::Completed { .. } | Phase::Absent { .. });
+            let was_finished = progress.finished || progress.grown;
+            // `once`: until what it began with is shipped.
+            let more = |size: &u64| *size > progress.position || !progress.finished;
+            let wanted = || self.targets.as_ref().is_none_or(|targets| targets.get(inode).is_some_and(more));
+            is_away && was_finished && wanted()
         };
         self.files.iter().filter(may_grow).map(|(inode, _)| *inode).collect()
     }

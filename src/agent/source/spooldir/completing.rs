@@ -48,13 +48,15 @@ impl SpoolDir {
     fn sync(&self, place: &[u8]) -> bool {
         let dir = if place.is_empty() { self.dir.as_ref() } else { self.branches.get(place) };
         let Some(dir) = dir else { return true };
-        let synced = faults::fails(Point::BeforeSync).and_then(|()| rustix::fs::fsync(dir));
-        faults::at(Point::AfterSync);
-        if let Err(errno) = synced {
-            let shown = self.settings.path.escape_debug();
-            tracing::warn!("what was done in {shown} may not survive a crash: {errno}; it is tried again");
+        match faults::fails(Point::BeforeSync).and_then(|()| rustix::fs::fsync(dir)) {
+            Ok(()) => faults::at(Point::AfterSync),
+            Err(errno) => {
+                let shown = self.settings.path.escape_debug();
+                tracing::warn!("what was done in {shown} may not survive a crash: {errno}; it is tried again");
+                return false;
+            }
         }
-        synced.is_ok()
+        true
     }
 
     fn complete_one(&self, wanted: &Completion) -> Completed {
