@@ -6,13 +6,15 @@ mod scene;
 
 use std::time::Duration;
 
-use spoolway::agent::channel::digest::Mark;
+use spoolway::agent::channel::charset::Charset;
+use spoolway::agent::channel::digest::{FileId, Mark};
 use spoolway::agent::channel::file::{Entry, Reason};
 use spoolway::agent::channel::name::Name;
 use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::progress::Progress;
 use spoolway::agent::channel::{Channel, Completed, Settings, Step};
-use spoolway::pipeline::{ConsumeOrder, Partitioner};
+use spoolway::agent::channel::splitter::Rules;
+use spoolway::pipeline::{ConsumeOrder, DecodeErrorPolicy, Partitioner};
 
 use scene::{SECOND, Scene, settings, waits};
 
@@ -356,4 +358,38 @@ fn a_file_begun_before_a_change_finishes_on_its_topic_and_partition_and_new_file
         "of the old topic, only its own partition is known to exist"
     );
     assert_eq!((scene.sent[2].0.as_str(), scene.sent[2].2), ("new", 50));
+}
+
+#[test]
+fn a_long_line_counts_once_however_often_what_is_before_it_cannot_be_decoded() {
+    let mut settings = settings(false);
+    settings.rules = Rules { charset: Charset::new("UTF-8", DecodeErrorPolicy::Fail), ..settings.rules };
+    let mut scene = Scene::new(settings);
+    scene.put(1, "a.log", 1, b"0123456789\n\xff\nabcdefghij\n");
+    // It is set aside, and tried again twice.
+    scene.later(1500 * SECOND);
+    assert_eq!(scene.lines, ["01234567"]);
+    assert_eq!(scene.progress().altered.long_lines, 1);
+    assert_eq!(scene.channel.snapshot().totals.altered.long_lines, 1);
+    scene.put(1, "a.log", 1, b"0123456789\n!\nabcdefghij\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    assert_eq!(scene.lines, ["01234567", "!", "abcdefgh"]);
+    assert_eq!(scene.progress().altered.long_lines, 2);
+    assert_eq!(scene.channel.snapshot().totals.altered.long_lines, 2);
+}
+
+#[test]
+fn of_two_records_of_one_inode_the_one_that_is_behind_goes() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    let ahead = scene.progress();
+    let behind = Progress { id: FileId(7), position: 0, ..ahead.clone() };
+    for both in [[ahead.clone(), behind.clone()], [behind, ahead]] {
+        scene.channel = Channel::new(settings(false), 8);
+        scene.channel.resume(both.to_vec(), 3, scene.now);
+        scene.put(2, "b.log", 2, b"two\n");
+        scene.until(|step| matches!(step, Step::Commit));
+        assert_eq!(scene.channel.closing(vec![]).1, [FileId(7)]);
+    }
 }

@@ -256,6 +256,32 @@ fn links_between_documents_hold() {
     }
 }
 
+/// The variants of an enum in a source file.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let body = text.split(&format!("pub enum {name} {{")).nth(1).expect("the enum is there").split("\n}").next();
+    let word = regex::Regex::new(r"(?m)^    ([A-Z]\w*),$").unwrap();
+    word.captures_iter(body.unwrap()).map(|c| c[1].to_owned()).collect()
+}
+
+#[test]
+fn documents_explain_every_reason_and_every_metric() {
+    let document = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let explains = |name: &str, words: &[String]| {
+        let text = document(name);
+        let missing: Vec<_> = words.iter().filter(|word| !text.contains(&format!("`{word}"))).collect();
+        assert!(words.len() > 3 && missing.is_empty(), "docs/{name} does not explain {missing:?}");
+    };
+    let mut reasons = variants("src/pipeline/report.rs", "FlowReason");
+    reasons.retain(|reason| reason != "Other"); // of an agent of another release
+    explains("quickstart.md", &reasons);
+    explains("troubleshooting.md", &variants("src/agent/channel/file.rs", "Reason"));
+    let metrics = fs::read_to_string(root().join("src/agent/metrics.rs")).unwrap();
+    let name = regex::Regex::new(r#"\(\s*"([a-z_]+)",\s*"[A-Z0-9]"#).unwrap();
+    let names: Vec<String> = name.captures_iter(production(&metrics)).map(|c| c[1].to_owned()).collect();
+    explains("troubleshooting.md", &names);
+}
+
 #[test]
 fn nothing_is_left_to_do_and_no_machine_is_named() {
     let words =

@@ -169,7 +169,7 @@ impl Agent {
 fn sink_of(setup: &Setup, shown: &Shown, stop: Arc<AtomicBool>) -> Box<dyn Sink + Send> {
     match &setup.sink {
         setup::Sink::Kafka(to) => {
-            let brokers = Brokers::new(&to.spec, &setup.identity, &to.names, to.max_line, stop);
+            let brokers = Brokers::new(&to.spec, &setup.identity, &to.names, to.longest, stop);
             Box::new(KafkaSink::new(to.names.clone(), brokers))
         }
         setup::Sink::File(settings) => Box::new(FileSink::new(settings.clone(), Machine::default())),

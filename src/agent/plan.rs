@@ -44,7 +44,7 @@ impl From<&SourceError> for Finding {
 
 /// The brokers of a pipeline, as this agent sees them.
 pub fn brokers(setup: &Setup, to: &ToKafka) -> Brokers {
-    Brokers::new(&to.spec, &setup.identity, &to.names, to.max_line, Arc::new(AtomicBool::new(false)))
+    Brokers::new(&to.spec, &setup.identity, &to.names, to.longest, Arc::new(AtomicBool::new(false)))
 }
 
 /// Looks.
@@ -81,6 +81,7 @@ fn directory(plan: &mut Plan, setup: &Setup, channel: &mut Channel) -> Result<()
     plan.findings.extend(spool.can_complete().err().as_ref().map(Finding::from));
     let entries = spool.list(true)?.unwrap_or_default();
     plan.passed = spool.passed()?;
+    channel.grew(spool.completed(&channel.completed_lately()), Duration::ZERO);
     channel.listed(entries, Duration::ZERO, Duration::ZERO);
     plan.files = channel.plan(Duration::ZERO, |read, data| {
         let chunk = spool.read(read, data);

@@ -5,6 +5,7 @@ use super::{Options, channel, sink, source};
 use crate::agent::channel::charset::Charset;
 use crate::agent::channel::{headers, partitioner, splitter};
 use crate::agent::sink::file_stem;
+use crate::agent::sink::kafka::client::Longest;
 use crate::agent::sink::kafka::pin::Pin;
 use crate::pipeline::pod::child_name;
 use crate::pipeline::{self, ConsoleFormat, KafkaSink, SpoolDir};
@@ -42,8 +43,8 @@ pub struct ToKafka {
     pub spec: KafkaSink,
     /// The agent's names in Kafka.
     pub names: sink::kafka::Settings,
-    /// The longest line, in bytes.
-    pub max_line: u64,
+    /// The longest line.
+    pub longest: Longest,
 }
 
 impl Setup {
@@ -143,8 +144,9 @@ fn sink_of(config: &Config, options: &Options, identity: &str) -> anyhow::Result
         pin,
         secrets: options.secrets.clone(),
     };
+    let line = pipeline.spool_dir().map_or(0, SpoolDir::max_line_bytes);
+    let decodes = pipeline.spool_dir().is_some_and(|dir| dir.input_charset.is_some());
     // Three bytes of UTF-8 for one of another character set at most.
-    let longest = |dir: &SpoolDir| dir.max_line_bytes() * if dir.input_charset.is_some() { 3 } else { 1 };
-    let max_line = pipeline.spool_dir().map_or(0, longest);
-    Ok(Sink::Kafka(Box::new(ToKafka { spec: kafka.clone(), names, max_line })))
+    let longest = Longest { line, record: if decodes { 3 * line } else { line } };
+    Ok(Sink::Kafka(Box::new(ToKafka { spec: kafka.clone(), names, longest })))
 }

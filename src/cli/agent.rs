@@ -31,7 +31,7 @@ pub struct AgentArgs {
     /// Hash of this pod's shape: a configuration that was made for another one is not taken
     #[arg(long, value_name = "HASH", requires = "config_dir")]
     pub shape: Option<String>,
-    /// Ship what is there now, print a summary, and end: 0 only if all of it is committed
+    /// Ship what is there now, print a summary, and end: 0 if nothing was set aside, nothing lost, and nobody stopped it
     #[arg(long)]
     pub once: bool,
     /// Name of this agent among those of the pipeline; a successor with the same name takes over [default: the host name]

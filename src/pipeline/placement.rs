@@ -15,9 +15,11 @@ pub struct Placement {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon_set: Option<DaemonSet>,
     /// An agent inside each pod that carries the label `spoolway.dev/pipeline`; for spool directories in a volume of the pod.
+    /// Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sidecar: Option<Sidecar>,
     /// A fixed number of agents; for sources that are not files on a node.
+    /// Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stateful_set: Option<StatefulSet>,
 }

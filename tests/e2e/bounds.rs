@@ -54,6 +54,26 @@ fn a_line_of_a_gigabyte_takes_no_more_memory_than_any_other() {
 }
 
 #[test]
+fn a_gigabyte_of_lines_is_shipped_within_bounds() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "gigabyte", &Plan::default());
+    let line = format!("{}\n", "a line of a log, as long as they are ".repeat(5));
+    let (files, lines) = (10, 100_000_000 / line.len());
+    let content = line.repeat(lines);
+    for file in 0..files {
+        job.put(format!("{file}.log").as_bytes(), content.as_bytes());
+    }
+    let agent = job.start();
+    let report = agent.drained(files, LONG);
+    let peak = agent.peak_memory();
+    eprintln!("peak: {} MiB", peak / MIB);
+    assert!(peak <= 96 * MIB, "{} MiB", peak / MIB);
+    let records = files * lines as u64;
+    assert_eq!(report.totals.records, records);
+    assert_eq!(bytes_of(&job, records), records * (line.len() as u64 - 1));
+}
+
+#[test]
 fn a_hundred_thousand_files_that_stay_are_shipped_within_bounds() {
     let Some(bed) = bed::shared() else { return };
     let source = "settleTime: 300ms, completion: Track";

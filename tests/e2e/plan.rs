@@ -123,6 +123,21 @@ fn what_is_planned_is_what_is_shipped() {
 }
 
 #[test]
+fn what_a_completed_file_grew_by_is_planned_as_it_is_shipped() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "plannedgrowth", &Plan::default());
+    job.put(b"a.log", b"one\n");
+    job.put(b"b.log", b"one\n");
+    assert_eq!(job.once().code, Some(0));
+    fs::write(job.path(b"a.log.COMPLETED"), b"one\ntwo\n").unwrap();
+    let (code, plan) = job.plan(&[]);
+    assert_eq!(code, Some(0));
+    assert_eq!(files(&plan), [("a.log.COMPLETED".to_owned(), "goesOn".to_owned(), 4)]);
+    assert_eq!(job.once().code, Some(0));
+    assert_eq!(job.lines(), ["one", "one", "two"]);
+}
+
+#[test]
 fn without_brokers_the_directory_is_shown_soon() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "planalone", &Plan::default());

@@ -101,6 +101,7 @@ impl Channel {
             let Some(begun) = file.begun.as_deref_mut() else { continue };
             if let Some(slot) = begun.slot.take() {
                 self.totals.lines += slot.lines;
+                self.totals.altered += slot.altered;
                 self.totals.bytes += begun.progress.position - slot.from;
             }
             if file.phase == Phase::Sealed {

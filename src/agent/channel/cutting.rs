@@ -47,13 +47,16 @@ pub fn cut(
         Err(bad) => {
             let end = lines[bad.line].at as usize;
             lines.truncate(bad.line);
+            // Long lines behind it are not counted yet.
+            let before = splitter::Enough { bytes: end - skipped, ..enough };
+            let before = splitter::split(&body[skipped..], progress.line_state, &rules, last, before, &mut vec![]);
             let inside = match &body[skipped..end] {
                 [] => progress.line_state == LineState::Splitting,
                 // A piece of a long line has no line's end before it.
                 before => !charset.units().is_end_of_line(before),
             };
             let state = if inside { LineState::Splitting } else { LineState::Start };
-            split = Split { consumed: end, state, ..split };
+            split = Split { consumed: end, state, long_lines: before.long_lines, ..split };
             let at = progress.position + bad.at as u64;
             (0, Some(format!("byte {at} is not {}", charset.name())))
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::digest::Mark;
 use super::name::Name;
-use super::progress::{End, Left, Progress};
+use super::progress::{Altered, End, Left, Progress};
 
 /// Bytes of the file's beginning that its head mark covers at most.
 pub const HEAD_BYTES: usize = 1024;
@@ -183,6 +183,8 @@ pub struct Slot {
     pub from: u64,
     /// Records within.
     pub lines: u64,
+    /// Which of its lines within are not as they stood in it.
+    pub altered: Altered,
     /// Its end, when its last byte is within.
     pub ended: Option<End>,
 }

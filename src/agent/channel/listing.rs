@@ -232,9 +232,13 @@ impl Channel {
         });
         let newer =
             |b: &Begun| (progress.generation, progress.position) > (b.progress.generation, b.progress.position);
+        // Two records of one inode: without transactions an agent may die between what it sends of the new and of the old one.
         if file.begun.as_deref().is_none_or(newer) {
             let scanned = progress.position;
-            file.begun = Some(Box::new(Begun { progress, scanned, slot: None, unverified: true }));
+            let begun = Box::new(Begun { progress, scanned, slot: None, unverified: true });
+            self.tombstones.extend(file.begun.replace(begun).map(|old| old.progress.id));
+        } else {
+            self.tombstones.push(progress.id);
         }
     }
 

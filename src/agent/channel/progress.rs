@@ -3,6 +3,7 @@
 //! Progress goes to the compacted checkpoint topic, segments and receipts to the receipt topic, all in the transaction
 //! that holds the lines they speak of. Every value carries its version `v`; a newer one is refused, never taken for "nothing".
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,13 @@ pub struct Altered {
     pub long_lines: u64,
     /// Byte sequences that were replaced or left out (`decodeErrorPolicy`).
     pub decode_errors: u64,
+}
+
+impl AddAssign for Altered {
+    fn add_assign(&mut self, more: Altered) {
+        self.long_lines += more.long_lines;
+        self.decode_errors += more.decode_errors;
+    }
 }
 
 impl Altered {

@@ -157,8 +157,6 @@ impl Channel {
             enough,
             lines,
         );
-        self.totals.long_lines += cut.split.long_lines;
-        self.totals.decode_errors += cut.decode_errors;
         let mut records = self.advance(read, chunk, data, &mut cut, lines, now);
         match cut.undecodable {
             Some(why) => self.set_aside(read.inode, Reason::CannotDecode, &why, now),
@@ -221,7 +219,9 @@ impl Channel {
             return None;
         }
         let slot = touch(begun, read.inode, &mut self.touched);
+        let altered = Altered { long_lines: split.long_lines, decode_errors: cut.decode_errors };
         slot.lines += lines.len() as u64;
+        slot.altered += altered;
         let index = slot.index;
         let progress = &mut begun.progress;
         let position = progress.position;
@@ -235,8 +235,7 @@ impl Channel {
         progress.line_state = split.state;
         progress.grown |= progress.finished;
         progress.finished = false;
-        progress.altered.long_lines += split.long_lines;
-        progress.altered.decode_errors += cut.decode_errors;
+        progress.altered += altered;
         let (values, back) = match &mut cut.decoded {
             Some(decoded) => (&mut decoded[..], 0),
             None => (data, read.back),

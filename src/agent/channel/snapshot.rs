@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::Channel;
 use super::file::{Phase, Reason};
 use super::name::Name;
+use super::progress::Altered;
 
 /// Set-aside files named in a snapshot at most; all are counted.
 const NAMED: usize = 5;
 
-/// Counters since the agent's start. Lines, bytes and files count once they are committed.
+/// Counters since the agent's start. Lines and bytes count once they are committed, files once they are complete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Records committed.
@@ -20,10 +21,8 @@ pub struct Totals {
     pub files: u64,
     /// Transactions committed.
     pub commits: u64,
-    /// Lines longer than `maxLineBytes`, split, truncated or skipped as the pipeline says.
-    pub long_lines: u64,
-    /// Sequences of bytes that were not of `inputCharset`, and were replaced or left out.
-    pub decode_errors: u64,
+    /// Lines committed that were not shipped as they stood in their file.
+    pub altered: Altered,
     /// Time of the last commit.
     pub last_commit: Option<Duration>,
     /// When the first chunk was read.

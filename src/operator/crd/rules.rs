@@ -42,7 +42,7 @@ fn whole() -> Vec<Rule> {
             "spec",
             ".placement",
             "has(self.placement)",
-            "is missing; write daemonSet: {} for files on the nodes, or sidecar for files of a pod",
+            "is missing; write daemonSet: {} for files on the nodes",
         ),
         unchanged("checkpointTopic", ".delivery.checkpointTopic", "progress"),
         unchanged("receiptTopic", ".delivery.receiptTopic", "receipts"),

@@ -14,7 +14,7 @@ pub const MAX_TOLERATIONS: usize = 64;
 pub(super) fn check(pipeline: &LogPipeline, judge: Judge, found: &mut Found) {
     let Some(placement) = &pipeline.spec.placement else {
         if judge == Judge::Cluster {
-            found.add(AT, "is missing; write daemonSet: {} for files on the nodes, or sidecar for files of a pod");
+            found.add(AT, "is missing; write daemonSet: {} for files on the nodes");
         }
         return;
     };
@@ -53,7 +53,7 @@ fn suits(pipeline: &LogPipeline, placement: &Placement, found: &mut Found) {
     if placement.stateful_set.is_some() {
         found.add(
             at("statefulSet"),
-            "has no spool directory to read; use daemonSet or sidecar with source.spoolDir",
+            "has no spool directory to read; use daemonSet with source.spoolDir",
         );
     }
     if let Some(car) = &placement.sidecar {

@@ -37,13 +37,22 @@ fn missing(error: SecretError) -> SinkError {
     SinkError { failure: Failure::Retry, reason: FlowReason::SecretMissing, message: error.to_string() }
 }
 
+/// How long lines may be, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Longest {
+    /// As they stand in their file (`maxLineBytes`).
+    pub line: u64,
+    /// As records: decoded they may be longer.
+    pub record: u64,
+}
+
 /// The brokers of a pipeline, as one agent sees them.
 pub struct Brokers {
     spec: Spec,
     guarantee: Guarantee,
     agent: String,
     transactional_id: String,
-    max_line: u64,
+    longest: Longest,
     secrets: Secrets,
     stop: Arc<AtomicBool>,
     start: Instant,
@@ -59,7 +68,7 @@ pub struct Brokers {
 
 impl Brokers {
     /// `agent` is `<cluster>/<namespace>/<pipeline>/<agent>`; calls end early once `stop` is set.
-    pub fn new(spec: &Spec, agent: &str, settings: &super::Settings, max_line: u64, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(spec: &Spec, agent: &str, settings: &super::Settings, longest: Longest, stop: Arc<AtomicBool>) -> Self {
         let user = spec.sasl.as_ref().map_or("<principal>", |sasl| sasl.username.as_str());
         let prefix = agent.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
         Brokers {
@@ -67,7 +76,7 @@ impl Brokers {
             guarantee: settings.guarantee,
             agent: agent.to_owned(),
             transactional_id: settings.transactional_id.clone(),
-            max_line,
+            longest,
             secrets: Secrets::new(settings.secrets.clone()),
             stop,
             start: Instant::now(),
@@ -122,8 +131,8 @@ impl Brokers {
         self.spec.key.is_some()
     }
 
-    pub(super) fn max_line(&self) -> u64 {
-        self.max_line
+    pub(super) fn longest(&self) -> Longest {
+        self.longest
     }
 
     pub(super) fn transactional_id(&self) -> &str {
@@ -176,7 +185,7 @@ impl Cluster for Brokers {
         let context = Context::default();
         let heard = context.heard.clone();
         let (spec, id) = (&self.spec, &self.transactional_id);
-        let config = kafka::producer(spec, &self.agent, &self.secrets, self.guarantee, id, self.max_line);
+        let config = kafka::producer(spec, &self.agent, &self.secrets, self.guarantee, id, self.longest.record);
         let mut config = config.map_err(missing)?;
         let smaller = self.smaller.load(Ordering::Relaxed);
         let batch = if smaller > 0 { smaller } else { self.batch_bytes() };

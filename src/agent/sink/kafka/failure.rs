@@ -77,7 +77,8 @@ impl Names {
         let operations: String = operations.iter().map(|operation| format!("--operation {operation} ")).collect();
         format!(
             "kafka-acls --bootstrap-server {} --add --allow-principal {} {operations}{resource}",
-            self.bootstrap, self.principal
+            self.bootstrap,
+            word(&self.principal)
         )
     }
 
@@ -215,6 +216,12 @@ fn unavailable(
     }
 }
 
+/// As a shell takes it for one word.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ":._@=,+/-".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,5 +269,12 @@ mod tests {
         })
         .collect();
         insta::assert_snapshot!(table.join("\n"));
+    }
+
+    #[test]
+    fn a_principal_is_one_word_of_a_command() {
+        assert_eq!(word("User:web_1@REALM"), "User:web_1@REALM");
+        assert_eq!(word("User:<principal>"), "'User:<principal>'");
+        assert_eq!(word("User:o'neil $HOME"), r"'User:o'\''neil $HOME'");
     }
 }

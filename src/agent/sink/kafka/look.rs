@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::producer::BaseProducer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::Brokers;
+use super::client::{Brokers, Longest};
 use super::describe::{Described, describe};
 use super::failure::{Doing, Names, judge_code};
 use super::heard::Heard;
@@ -185,7 +185,7 @@ fn settings(look: &mut Look, brokers: &Brokers, role: Role, topic: &str) {
         ));
     };
     let found = match role {
-        Role::Data => data_settings(topic, &config, brokers.max_line(), brokers.batch_bytes(), brokers.is_keyed()),
+        Role::Data => data_settings(topic, &config, brokers.longest(), brokers.batch_bytes(), brokers.is_keyed()),
         _ => checkpoint_settings(topic, &config, &brokers.names.bootstrap),
     };
     for (in_the_way, finding) in found {
@@ -200,21 +200,33 @@ fn settings(look: &mut Look, brokers: &Brokers, role: Role, topic: &str) {
 fn data_settings(
     topic: &str,
     config: &BTreeMap<String, String>,
-    max_line: u64,
+    longest: Longest,
     batch: u64,
     keyed: bool,
 ) -> Vec<(bool, Finding)> {
     let finding = |reason: &str, message| Finding { reason: reason.to_owned(), message };
     let mut found = vec![];
     let limit = config.get("max.message.bytes").and_then(|text| text.parse::<u64>().ok());
-    if let Some(limit) = limit.filter(|limit| *limit < max_line + RECORD) {
+    let Longest { line, record } = longest;
+    if let Some(limit) = limit.filter(|limit| *limit < line + RECORD) {
         found.push((
             true,
             finding(
                 "RecordTooLarge",
                 format!(
-                    "topic {topic} takes at most {limit} bytes in a batch (max.message.bytes), but lines may have {max_line} \
+                    "topic {topic} takes at most {limit} bytes in a batch (max.message.bytes), but lines may have {line} \
                      (maxLineBytes): a file with a longer line is set aside; raise the one or lower the other"
+                ),
+            ),
+        ));
+    } else if let Some(limit) = limit.filter(|limit| *limit < record + RECORD) {
+        found.push((
+            false,
+            finding(
+                "RecordTooLarge",
+                format!(
+                    "topic {topic} takes at most {limit} bytes in a batch (max.message.bytes), but lines of up to {line} bytes \
+                     (maxLineBytes) may have {record} when they are decoded (inputCharset): a file with a longer one is set aside"
                 ),
             ),
         ));
@@ -374,11 +386,14 @@ mod tests {
         let config =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let size = |limit| config(&[("max.message.bytes", limit), ("cleanup.policy", "delete")]);
-        let data = |config: &BTreeMap<_, _>, keyed| data_settings("web", config, 1_000_000, 1_000_000, keyed);
+        let lines = |line, record| Longest { line, record };
+        let plain = lines(1_000_000, 1_000_000);
+        let data = |config: &BTreeMap<_, _>, keyed| data_settings("web", config, plain, 1_000_000, keyed);
         assert_eq!(data(&size("1048588"), false), []);
         let compacted: BTreeMap<String, String> = config(&[("cleanup.policy", "compact,delete")]);
         let mut found = data(&size("900000"), false);
-        found.extend(data_settings("web", &size("900000"), 1000, 1_000_000, false));
+        found.extend(data_settings("web", &size("900000"), lines(1000, 1000), 1_000_000, false));
+        found.extend(data_settings("web", &size("1048588"), lines(1_000_000, 3_000_000), 1_000_000, false));
         found.extend(data(&compacted, false));
         found.extend(data(&compacted, true));
         found.extend(checkpoint_settings("progress", &size("1"), "dn1:9092"));

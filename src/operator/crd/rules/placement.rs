@@ -116,7 +116,7 @@ fn suits() -> Vec<Rule> {
             "spec",
             ".placement.statefulSet",
             "!(has(self.source.spoolDir) && has(self.placement) && has(self.placement.statefulSet))",
-            "has no spool directory to read; use daemonSet or sidecar with source.spoolDir",
+            "has no spool directory to read; use daemonSet with source.spoolDir",
         ),
         rule_about(
             "spec",
