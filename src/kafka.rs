@@ -86,7 +86,11 @@ pub fn producer(
             config.set("enable.idempotence", "true").set("message.timeout.ms", message_timeout())
         }
         Guarantee::BestEffort => {
-            config.set("request.required.acks", acks(sink.acks())).set("message.timeout.ms", message_timeout())
+            // More than one request under way, and a batch that is sent again lands behind the next.
+            config
+                .set("request.required.acks", acks(sink.acks()))
+                .set("max.in.flight.requests.per.connection", "1")
+                .set("message.timeout.ms", message_timeout())
         }
     };
     config
@@ -96,6 +100,8 @@ pub fn producer(
         .set("linger.ms", "50")
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES.max((max_line + 48_000).div_ceil(512)).to_string())
         .set("queue.buffering.max.messages", "100000")
+        // Before messages time out: that a topic is gone is another thing than that nobody answers.
+        .set("topic.metadata.propagation.max.ms", "10000")
         .set("partitioner", "murmur2_random") // same key, same partition as Java clients
         .set("compression.type", codec(sink.compression()));
     for (name, value) in sink.properties.iter().flatten() {
@@ -155,5 +161,24 @@ fn codec(compression: Compression) -> &'static str {
         Compression::Snappy => "snappy",
         Compression::Lz4 => "lz4",
         Compression::Zstd => "zstd",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_guarantee_a_batch_that_is_sent_again_does_not_pass_the_next() {
+        let sink: KafkaSink =
+            serde_json::from_value(serde_json::json!({"bootstrapServers": ["k:9092"], "topic": "t"})).unwrap();
+        let set = |guarantee, name| {
+            let config = producer(&sink, "c/n/p/a", &Secrets::new(None), guarantee, "id", 1000).unwrap();
+            config.get(name).map(str::to_owned)
+        };
+        let one_at_a_time = "max.in.flight.requests.per.connection";
+        assert_eq!(set(Guarantee::BestEffort, one_at_a_time).as_deref(), Some("1"));
+        assert_eq!(set(Guarantee::AtLeastOnce, "enable.idempotence").as_deref(), Some("true"));
+        assert_eq!(set(Guarantee::ExactlyOnce, "transactional.id").as_deref(), Some("id"));
     }
 }

@@ -3,6 +3,7 @@
 //! The channel is pure, so a directory is a few byte strings and time is a number.
 
 mod scene;
+mod topics;
 
 use std::time::Duration;
 
@@ -10,11 +11,10 @@ use spoolway::agent::channel::charset::Charset;
 use spoolway::agent::channel::digest::{FileId, Mark};
 use spoolway::agent::channel::file::{Entry, Reason};
 use spoolway::agent::channel::name::Name;
-use spoolway::agent::channel::partitioner::Rule;
 use spoolway::agent::channel::progress::Progress;
-use spoolway::agent::channel::{Channel, Completed, Settings, Step};
 use spoolway::agent::channel::splitter::Rules;
-use spoolway::pipeline::{ConsumeOrder, DecodeErrorPolicy, Partitioner};
+use spoolway::agent::channel::{Channel, Completed, Settings, Step};
+use spoolway::pipeline::{ConsumeOrder, DecodeErrorPolicy};
 
 use scene::{SECOND, Scene, settings, waits};
 
@@ -125,20 +125,6 @@ fn what_follows_a_long_line_that_was_cut_by_the_end_is_a_line_of_its_own() {
     scene.put(1, "a.log", 1, b"0123456789abcdefrest\n");
     scene.until(|step| matches!(step, Step::Complete(_)));
     assert_eq!(scene.lines, ["01234567", "rest"]);
-}
-
-#[test]
-fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
-    let mut scene = Scene::new(settings(false));
-    scene.put(1, "a.log", 1, b"one\n");
-    scene.until(waits);
-    let old = Progress { partition: 49, topic: "old".into(), ..scene.progress() };
-    scene.channel.resume(vec![old], 3, scene.now);
-    scene.put(1, "a.log", 1, b"two!\n");
-    scene.until(|step| matches!(step, Step::Complete(_)));
-    let new = scene.progress();
-    assert_eq!((new.topic.as_str(), new.generation), ("test", 2));
-    assert!(new.partition < 3, "partition {} does not exist", new.partition);
 }
 
 /// A file that is completed, and has grown by two lines since; each is a transaction.
@@ -328,36 +314,6 @@ fn the_youngest_is_read_first_where_that_is_the_order() {
     };
     assert_eq!(order(ConsumeOrder::Oldest), "abc");
     assert_eq!(order(ConsumeOrder::Youngest), "cab");
-}
-
-#[test]
-fn a_file_begun_before_a_change_finishes_on_its_topic_and_partition_and_new_files_see_the_change() {
-    let robin = |topic: &str| Settings {
-        topic: topic.into(),
-        partitions: Rule { partitioner: Some(Partitioner::RoundRobin), ..Rule::default() },
-        ..settings(false)
-    };
-    let mut scene = Scene::new(robin("old"));
-    scene.put(1, "a.log", 1, b"one\ntwo\n");
-    scene.until(|step| matches!(step, Step::Wait(_)));
-    let begun: Vec<Progress> = scene.committed.iter().map(|closing| closing.progress.clone()).collect();
-    let (partition, before) = (begun[0].partition, scene.sent.clone());
-    assert_eq!(before, [("old".into(), partition, 3)]);
-    // As the agent does it: the loop ends, takes other settings, and goes through the opening order.
-    scene.channel.stop();
-    assert_eq!(scene.until(|step| matches!(step, Step::Done)), Step::Done);
-    scene.channel.set_all(robin("new"));
-    scene.channel.resume(begun, 50, scene.now);
-    scene.put(1, "a.log", 1, b"one\ntwo\nthree\n");
-    scene.put(2, "b.log", 2, b"four\n");
-    scene.until(|step| matches!(step, Step::Wait(_)));
-    assert_eq!(scene.lines, ["one", "two", "three", "four"]);
-    assert_eq!(
-        scene.sent[1],
-        ("old".into(), partition, 1),
-        "of the old topic, only its own partition is known to exist"
-    );
-    assert_eq!((scene.sent[2].0.as_str(), scene.sent[2].2), ("new", 50));
 }
 
 #[test]

@@ -33,7 +33,7 @@ const FAILURES: [Failure; 7] = [
     Failure::RetrySlowly,
     Failure::Fenced,
     Failure::Ends,
-    Failure::TooLarge { slot: 0 },
+    Failure::Aside { slot: 0, reason: Reason::RecordTooLarge },
 ];
 /// A file set aside is tried again within this time.
 const RETRIED: Duration = Duration::from_secs(1300);

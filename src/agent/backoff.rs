@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::run::Trouble;
 use super::sink::Failure;
 
-/// Waits that double from one failure to the next; a new one is made after a commit.
+/// No wait is longer.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Waits that double from one failure to the next; a new one is made after a commit, or when it went well for long.
 #[derive(Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -22,9 +25,9 @@ impl Backoff {
             Trouble::Sink(e) => match e.failure {
                 // Each is a tenth of the last: soon found, or one record is too large.
                 Failure::Smaller => return Duration::from_secs(1),
-                Failure::Retry | Failure::TimedOut | Failure::TooLarge { .. } => (1, 60),
+                Failure::Retry | Failure::TimedOut | Failure::Aside { .. } => (1, 60),
                 Failure::RetrySlowly | Failure::Ends => (5, 60),
-                Failure::Fenced => (60, 3600),
+                Failure::Fenced => (60, LONGEST.as_secs()),
             },
         };
         let seconds = first << self.failures.min(12);

@@ -23,11 +23,11 @@ impl Collector for Page {
             ("files_completed", "Files completed: every byte committed, and renamed.", totals.files),
             ("commits", "Transactions committed.", totals.commits),
             ("retries", "Transactions given up and read again.", totals.retries),
-            ("long_lines", "Lines longer than maxLineBytes.", totals.altered.long_lines),
+            ("long_lines", "Lines longer than maxLineBytes.", totals.long_lines),
             (
                 "decode_errors",
                 "Byte sequences that were not of inputCharset, replaced or left out.",
-                totals.altered.decode_errors,
+                totals.decode_errors,
             ),
             (
                 "grew_after_completion",

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, LONGEST};
 use super::channel::splitter::Line;
 use super::channel::{Channel, Step};
 use super::sink::{Failure, Opened, Sink, SinkError};
@@ -65,7 +65,7 @@ pub fn run(
 ) -> Result<(), Trouble> {
     let mut backoff = Backoff::default();
     while !world.stopping() {
-        let commits = channel.commits();
+        let (commits, began) = (channel.commits(), world.now());
         let trouble = match open(source, sink, channel, world).and_then(|()| ship(source, sink, channel, world)) {
             Ok(()) => break,
             Err(trouble) if trouble.ends(once && commits == 0) => {
@@ -75,7 +75,8 @@ pub fn run(
             Err(trouble) => trouble,
         };
         sink.close();
-        if channel.commits() > commits {
+        // It held for longer than the longest wait: what failed before is no reason to wait any more.
+        if channel.commits() > commits || world.now() > began + LONGEST {
             backoff = Backoff::default();
         }
         let reason = react(&trouble, source, channel, world);
@@ -176,7 +177,7 @@ fn react(
                 Failure::Retry | Failure::RetrySlowly | Failure::Smaller | Failure::Ends => {}
                 Failure::TimedOut => channel.timed_out(),
                 Failure::Fenced => source.release(),
-                Failure::TooLarge { slot } => channel.too_large(slot, &e.message, world.now()),
+                Failure::Aside { slot, reason } => channel.refused(slot, reason, &e.message, world.now()),
             }
             e.reason
         }

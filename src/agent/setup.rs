@@ -144,9 +144,7 @@ fn sink_of(config: &Config, options: &Options, identity: &str) -> anyhow::Result
         pin,
         secrets: options.secrets.clone(),
     };
-    let line = pipeline.spool_dir().map_or(0, SpoolDir::max_line_bytes);
-    let decodes = pipeline.spool_dir().is_some_and(|dir| dir.input_charset.is_some());
-    // Three bytes of UTF-8 for one of another character set at most.
-    let longest = Longest { line, record: if decodes { 3 * line } else { line } };
+    let of = |length: fn(&SpoolDir) -> u64| pipeline.spool_dir().map_or(0, length);
+    let longest = Longest { line: of(SpoolDir::max_line_bytes), record: of(SpoolDir::max_record_bytes) };
     Ok(Sink::Kafka(Box::new(ToKafka { spec: kafka.clone(), names, longest })))
 }

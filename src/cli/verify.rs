@@ -69,6 +69,7 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
         transactional: guarantee == Guarantee::ExactlyOnce,
         wait: args.wait,
         memory: args.memory,
+        commit_interval: setup.channel.commit_interval,
     };
     let bar = io::stderr().is_terminal().then(progress_bar);
     let found = verify(&brokers(&setup, &to), &ask, &mut |done, total| {

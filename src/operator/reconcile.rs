@@ -252,8 +252,8 @@ impl Context {
         agents: &[super::view::AgentView],
     ) -> Frozen {
         let mut frozen = frozen(observed.config_map(), before.transactional_id_prefix.as_deref(), &self.cluster);
-        if let (None, Some(pipeline)) = (&frozen.checkpoint_topic, pipeline) {
-            frozen.checkpoint_topic = pin(pipeline, agents);
+        if let Some(pipeline) = pipeline {
+            frozen.checkpoint_topic = pin(frozen.checkpoint_topic, pipeline, agents);
         }
         frozen
     }

@@ -70,6 +70,17 @@ pub struct CheckpointTopic {
     pub partitions: u32,
 }
 
+impl CheckpointTopic {
+    /// Whether it may be the same; ids are compared where both sides know them.
+    pub fn agrees(&self, other: &CheckpointTopic) -> bool {
+        let ids = match (&self.topic_id, &other.topic_id) {
+            (Some(one), Some(two)) => one == two,
+            _ => true,
+        };
+        ids && self.topic == other.topic && self.partitions == other.partitions
+    }
+}
+
 /// The operator's answer to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -76,8 +76,8 @@ const GUARANTEE: &[&str] = &[
     "transactional.id",
 ];
 
-/// Whether the property may be set so; `longest_line` is the source's `maxLineBytes`.
-pub fn check(name: &str, value: &str, longest_line: Option<u64>) -> Result<(), String> {
+/// Whether the property may be set so; `longest` is the source's longest record, by `maxLineBytes` and `inputCharset`.
+pub fn check(name: &str, value: &str, longest: Option<u64>) -> Result<(), String> {
     let Some((_, rule)) = ALLOWED.iter().find(|(allowed, _)| *allowed == name) else {
         return Err(refusal(name));
     };
@@ -89,7 +89,7 @@ pub fn check(name: &str, value: &str, longest_line: Option<u64>) -> Result<(), S
             let Some(number) = number else {
                 return Err(format!("is {}; use a whole number from {min} to {max}", quoted(value)));
             };
-            queue_holds_lines(name, number, longest_line)
+            queue_holds_lines(name, number, longest)
         }
         Rule::Words(words) if words.contains(&value) => Ok(()),
         Rule::Words(words) => Err(format!("is {}; use one of {}", quoted(value), words.join(", "))),
@@ -99,11 +99,11 @@ pub fn check(name: &str, value: &str, longest_line: Option<u64>) -> Result<(), S
 }
 
 /// A line takes at most half of the queue, or sending would stall on itself.
-fn queue_holds_lines(name: &str, kbytes: i64, longest_line: Option<u64>) -> Result<(), String> {
-    let needed = longest_line.unwrap_or(0).saturating_mul(2).div_ceil(1024);
+fn queue_holds_lines(name: &str, kbytes: i64, longest: Option<u64>) -> Result<(), String> {
+    let needed = longest.unwrap_or(0).saturating_mul(2).div_ceil(1024);
     if name == QUEUE && kbytes.unsigned_abs() < needed {
         return Err(format!(
-            "is {kbytes}, less than two lines of maxLineBytes; use at least {needed}, or lower maxLineBytes"
+            "is {kbytes}, less than two lines of maxLineBytes (three times that with inputCharset); use at least {needed}, or lower maxLineBytes"
         ));
     }
     Ok(())

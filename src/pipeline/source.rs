@@ -207,6 +207,11 @@ impl SpoolDir {
         set.unwrap_or(1_000_000)
     }
 
+    /// Bytes of the longest record: three of UTF-8 at most for one of another character set.
+    pub fn max_record_bytes(&self) -> u64 {
+        self.max_line_bytes() * if self.input_charset.is_some() { 3 } else { 1 }
+    }
+
     /// What to do with a longer line.
     pub fn on_long_line(&self) -> OnLongLine {
         self.on_long_line.unwrap_or(OnLongLine::Split)

@@ -4,6 +4,7 @@
 //! A guard process of its own sees the test binary end, however it ends, and then stops the broker and removes its data.
 
 mod nodes;
+mod planting;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

@@ -74,6 +74,26 @@ fn a_gigabyte_of_lines_is_shipped_within_bounds() {
 }
 
 #[test]
+fn what_other_agents_keep_in_the_same_partition_takes_no_memory() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "neighbourly", &Plan::default());
+    job.put(b"a.log", b"one\n");
+    assert_eq!(job.once().code, Some(0));
+    let topic = job.receipts.replace("receipts", "checkpoints");
+    let mut partition = None;
+    bed.read(&topic, Reader::Fast, |record| partition = Some(record.partition));
+    let value = format!("{{\"v\":1,\"of\":\"{}\"}}", "another agent ".repeat(50));
+    let others = (0..300_000).map(|n| (format!("spoolway/local/neighbourly/web/a2/{:016x}", n % 1000), &value));
+    bed.plant_old(&topic, partition.unwrap(), Duration::ZERO, others);
+    job.put(b"b.log", b"two\n");
+    let agent = job.start();
+    agent.drained(1, LONG);
+    let peak = agent.peak_memory();
+    eprintln!("peak: {} MiB", peak / MIB);
+    assert!(peak <= 96 * MIB, "{} MiB", peak / MIB);
+}
+
+#[test]
 fn a_hundred_thousand_files_that_stay_are_shipped_within_bounds() {
     let Some(bed) = bed::shared() else { return };
     let source = "settleTime: 300ms, completion: Track";

@@ -3,8 +3,6 @@
 use std::fs;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use spoolway::pipeline::report::FlowReason;
 
@@ -147,12 +145,8 @@ fn the_age_of_progress_is_told() {
     let (topic, mut kept) = (checkpoints(&job), vec![]);
     bed.read(&topic, bed::Reader::Fast, |record| kept.push((record.partition, record.value.to_vec())));
     let (partition, value) = kept.pop().unwrap();
-    let hours_ago = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(30)).as_millisecond();
-    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bed.address).create().unwrap();
     let key = "spoolway/local/aged/web/a1/000000000000000a";
-    let old = BaseRecord::to(&topic).partition(partition).timestamp(hours_ago).key(key).payload(&value);
-    producer.send(old).unwrap();
-    producer.flush(SOON).unwrap();
+    bed.plant_old(&topic, partition, Duration::from_secs(30 * 3600), [(key, &value)]);
     let shown = job.ask(&["progress", "list"], &[]).out;
     let row = shown.lines().find(|line| line.contains("000000000000000a")).unwrap_or_else(|| panic!("{shown}"));
     assert!(row.contains(" 30h "), "{shown}");

@@ -203,6 +203,32 @@ fn a_scram_user_with_just_its_grants_ships_and_each_grant_that_is_taken_away_is_
 }
 
 #[test]
+fn a_user_who_may_see_a_topic_and_not_write_to_it_is_told_which() {
+    let Some(bed) = secured() else { return };
+    let job = Guarded::new(bed, "writeonly", 2, &SCRAM.replace("USER", "writer"));
+    job.user("writer", "secret");
+    job.secret("user", "password", "secret");
+    job.grant_all("writer");
+    let agent = job.start();
+    job.ships(&agent, 1);
+    for (file, topic) in
+        (2..).zip([&job.0.topic, &job.0.receipts, &job.0.receipts.replace("receipts", "checkpoints")])
+    {
+        let write = format!("--allow-principal User:writer --operation Write --topic {topic}");
+        let words: Vec<_> = write.split(' ').map(str::to_owned).collect();
+        job.acl("--remove", &words);
+        let name = format!("{file}.log");
+        job.0.put(name.as_bytes(), format!("line of {name}\n").repeat(1000).as_bytes());
+        let line = until("the topic is named", SOON, || {
+            Some(job.trouble(&agent, FlowReason::MissingGrant)).filter(|line| line.contains("grant it: "))
+        });
+        assert!(line.trim_end().ends_with(&format!("--topic {topic}")), "{line}");
+        job.add(&command_of(&line));
+        agent.drained(file, Duration::from_secs(120));
+    }
+}
+
+#[test]
 fn client_certificates_of_both_layouts_ship() {
     let Some(bed) = secured() else { return };
     for (name, crt, key) in [("strimzi", "user.crt", "user.key"), ("tlssecret", "tls.crt", "tls.key")] {

@@ -66,6 +66,35 @@ fn a_topic_deleted_while_an_agent_runs_is_missed_and_used_when_it_is_there_again
 }
 
 #[test]
+fn a_file_whose_topic_is_gone_is_set_aside_alone_and_goes_on_when_it_is_back() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "topicleft", &HALF);
+    let agent = job.start();
+    append(&job, b"a.log", "one\n");
+    shipped(&agent, 1);
+    agent.kill();
+    let new = job.topic.replace("data", "new");
+    bed.topics(&[(&new, 1, "delete")]);
+    let text = std::fs::read_to_string(&job.manifest).unwrap();
+    std::fs::write(&job.manifest, text.replace(&job.topic, &new)).unwrap();
+    bed.remove(&job.topic);
+    append(&job, b"a.log", "two\n");
+    append(&job, b"b.log", "three\n");
+    let agent = job.start();
+    let report = agent.reports("it is set aside, and the other ships", LATE, |r| {
+        r.totals.records == 1 && r.set_aside.iter().any(|aside| aside.reason == "TopicGone")
+    });
+    let aside = &report.set_aside[0];
+    assert_eq!((aside.file.as_str(), aside.position), ("a.log", 4));
+    assert!(aside.message.contains(&format!("begun on topic {}", job.topic)), "{}", aside.message);
+    agent.kill();
+    bed.topics(&[(&job.topic, 1, "delete")]);
+    let agent = job.start();
+    shipped(&agent, 1);
+    assert_eq!(job.lines(), ["two"], "what was in the deleted topic is not sent again");
+}
+
+#[test]
 fn a_checkpoint_topic_made_anew_is_refused_and_nothing_is_read_or_renamed() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "checkpointsgone", &Plan::default());

@@ -148,8 +148,8 @@ impl Log {
         let fenced = successor.then_some((Failure::Fenced, false));
         let Some((failure, takes_effect)) = fenced.or(world.failing.take()) else { return Ok(()) };
         let failure = match failure {
-            Failure::TooLarge { .. } if self.lines.is_empty() => Failure::Retry,
-            Failure::TooLarge { slot } => Failure::TooLarge { slot: slot % self.lines.len() as u32 },
+            Failure::Aside { .. } if self.lines.is_empty() => Failure::Retry,
+            Failure::Aside { slot, reason } => Failure::Aside { slot: slot % self.lines.len() as u32, reason },
             other => other,
         };
         let message = format!("{failure:?}");

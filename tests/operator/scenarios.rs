@@ -190,6 +190,13 @@ async fn what_the_checkpoint_topic_is_like_is_pinned_once_all_who_saw_it_agree()
     cluster.reports(2, |n, report| report.checkpoint_topic = Some(topic(["a", "b"][n])));
     cluster.reconcile().await.unwrap();
     assert_eq!(agent_file(&cluster).get("checkpointTopic"), None, "they disagree");
+    // Brokers may tell the id later than the rest.
+    cluster
+        .reports(2, |_, report| report.checkpoint_topic = Some(CheckpointTopic { topic_id: None, ..topic("a") }));
+    cluster.reconcile().await.unwrap();
+    let nameless = json!({"topic": "spoolway-shop-checkpoints", "partitions": 50});
+    assert_eq!(agent_file(&cluster)["checkpointTopic"], nameless);
+    assert_eq!(cluster.server.writes(), [CONFIG_MAP]);
     cluster.reports(2, |n, report| report.checkpoint_topic = (n == 0).then(|| topic("a")));
     cluster.reconcile().await.unwrap();
     let pinned = json!({"topic": "spoolway-shop-checkpoints", "topicId": "a", "partitions": 50});

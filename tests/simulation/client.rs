@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use spoolway::agent::channel::file::Reason;
 use spoolway::agent::channel::progress::Run;
 use spoolway::agent::channel::splitter::Line;
 use spoolway::agent::channel::{Delivered, Records};
@@ -51,6 +52,10 @@ pub struct Sender {
     committing: bool,
     /// The commit was answered and is not sent, where that is the planted bug.
     unsent: bool,
+}
+
+fn too_large(slot: u32) -> Failure {
+    Failure::Aside { slot, reason: Reason::RecordTooLarge }
 }
 
 fn failed(failure: Failure, message: &str) -> SinkError {
@@ -190,7 +195,7 @@ impl Sender {
                 Err(Refused::Fenced) => return sim.refuse("fenced", Failure::Fenced),
                 Err(Refused::TooLarge) => {
                     let slot = slot.expect("only lines are too large");
-                    return sim.refuse("too large, broker", Failure::TooLarge { slot });
+                    return sim.refuse("too large, broker", too_large(slot));
                 }
             };
             // The broker knew the batch already: librdkafka cannot tell its offset.
@@ -243,7 +248,7 @@ impl Producer for Sender {
         let body = &data[to.back..];
         for line in lines {
             if self.sim.borrow_mut().fails_seldom() {
-                return self.sim.borrow_mut().refuse("too large, local", Failure::TooLarge { slot: to.slot });
+                return self.sim.borrow_mut().refuse("too large, local", too_large(to.slot));
             }
             let value = Some(line.of(body).to_vec());
             let (topic, partition) = (to.topic.clone(), to.partition);

@@ -110,6 +110,8 @@ pub enum Reason {
     CannotDecode,
     /// A record that Kafka refuses for its size.
     RecordTooLarge,
+    /// The topic or partition that it was begun on is gone.
+    TopicGone,
     /// Its bytes changed after they were committed.
     Rewritten,
     /// Everything is committed, but it cannot be renamed.
@@ -130,6 +132,9 @@ impl Reason {
             Reason::ReadError => "check the disk (dmesg)",
             Reason::CannotDecode => "set inputCharset to what it is written in, or decodeErrorPolicy: Replace",
             Reason::RecordTooLarge => "raise the topic's max.message.bytes, or lower maxLineBytes",
+            Reason::TopicGone => {
+                "bring the topic back; or to ship the file from its first byte where new files go: spoolway progress forget"
+            }
             Reason::Rewritten => "it was changed in place after it was shipped; give new content a new name",
             Reason::CannotComplete => "its lines are committed, and it is completed as soon as that is possible",
         }

@@ -139,9 +139,9 @@ impl Channel {
     pub(super) fn enter(&mut self, inode: Inode, now: Duration) {
         let Some(file) = self.files.get_mut(&inode) else { return };
         file.note = None;
-        if let Some((note, until)) = self.barred.get(&inode).cloned() {
+        if let Some((reason, note, until)) = self.barred.get(&inode).cloned() {
             if now < until {
-                return self.set_aside(inode, Reason::RecordTooLarge, &note, now);
+                return self.set_aside(inode, reason, &note, now);
             }
             self.barred.remove(&inode);
         }
@@ -159,6 +159,14 @@ impl Channel {
             }
             Some(begun) if begun.progress.finished && begun.progress.position == file.stat.size => {
                 self.set(inode, Phase::Completing { due: now });
+            }
+            // The topic was made anew, with fewer partitions. (Of another topic than the pipeline's, only Kafka knows.)
+            Some(begun)
+                if begun.progress.topic == self.settings.topic && !self.deal.has(begun.progress.partition) =>
+            {
+                let Progress { topic, partition, .. } = &begun.progress;
+                let note = format!("it was begun on partition {partition} of topic {topic}, which is gone");
+                self.set_aside(inode, Reason::TopicGone, &note, now);
             }
             _ => self.set(inode, Phase::Waiting),
         }

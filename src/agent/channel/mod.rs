@@ -124,8 +124,8 @@ pub struct Channel {
     lost: Option<SourceError>,
     /// `once`: inode → size at the start.
     targets: Option<HashMap<Inode, u64>>,
-    /// Files with a record that Kafka refused, and when they are tried again.
-    barred: HashMap<Inode, (String, Duration)>,
+    /// Files with a record that Kafka refused: why, in which words, and when they are tried again.
+    barred: HashMap<Inode, (Reason, String, Duration)>,
     /// Completed files that grew.
     grown: Tally,
     /// Bytes that were lost unread.
@@ -227,10 +227,10 @@ impl Channel {
         self.batch.timed_out();
     }
 
-    /// A record of this slot is too large for Kafka: its file is set aside when the sink is open again.
-    pub fn too_large(&mut self, slot: u32, note: &str, now: Duration) {
+    /// Kafka takes a record of this slot in no way: its file is set aside when the sink is open again.
+    pub fn refused(&mut self, slot: u32, reason: Reason, note: &str, now: Duration) {
         if let Some(inode) = self.touched.get(slot as usize) {
-            self.barred.insert(*inode, (note.to_owned(), now + RETRY_ASIDE));
+            self.barred.insert(*inode, (reason, note.to_owned(), now + RETRY_ASIDE));
         }
     }
 

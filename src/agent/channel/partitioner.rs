@@ -75,6 +75,11 @@ impl Deal {
         self.count = count.max(1);
     }
 
+    /// Whether a file that began at this partition can go on.
+    pub fn has(&self, partition: i32) -> bool {
+        self.rule.partitioner == Some(Partitioner::RoundRobin) || partition.unsigned_abs() < self.count
+    }
+
     /// The partition for one more file.
     pub fn deal(&mut self, file: &Name) -> i32 {
         if let Some(fixed) = self.rule.fixed {

@@ -5,6 +5,7 @@ pub mod file;
 pub mod kafka;
 
 use crate::agent::channel::digest::FileId;
+use crate::agent::channel::file::Reason;
 use crate::agent::channel::progress::{Closing, Progress};
 use crate::agent::channel::splitter::Line;
 use crate::agent::channel::{Delivered, Records};
@@ -32,10 +33,12 @@ pub enum Failure {
     Fenced,
     /// Nobody takes lines any more, and nothing but a new process can help.
     Ends,
-    /// A record of this slot is too large for Kafka: its file is set aside.
-    TooLarge {
+    /// Kafka takes a record of this slot in no way: its file is set aside.
+    Aside {
         /// The file's place among those of the transaction.
         slot: u32,
+        /// Why.
+        reason: Reason,
     },
 }
 

@@ -34,12 +34,23 @@ pub fn frozen(config_map: Option<&Value>, prefix: Option<&str>, cluster: &str) -
     Frozen { cluster: cluster.to_owned(), checkpoint_topic: None }
 }
 
-/// What all agents that saw the checkpoint topic say of it: none while nobody did, or where they disagree.
-pub fn pin(pipeline: &LogPipeline, agents: &[AgentView]) -> Option<CheckpointTopic> {
+/// What the checkpoint topic is like: what is known already, and what agents who saw it add to that (brokers may tell its id later
+/// than the rest). None while nobody saw it, or where they disagree.
+pub fn pin(
+    known: Option<CheckpointTopic>,
+    pipeline: &LogPipeline,
+    agents: &[AgentView],
+) -> Option<CheckpointTopic> {
+    if known.as_ref().is_some_and(|known| known.topic_id.is_some()) {
+        return known;
+    }
     let topic = pipeline.delivery().checkpoint_topic(pipeline.namespace());
-    let mut told = agents.iter().filter_map(|agent| agent.report.checkpoint_topic.as_ref());
-    let first = told.next()?;
-    (first.topic == topic && told.all(|other| other == first)).then(|| first.clone())
+    let told = || known.iter().chain(agents.iter().filter_map(|agent| agent.report.checkpoint_topic.as_ref()));
+    let best = told().find(|told| told.topic_id.is_some()).or_else(|| told().next())?;
+    match best.topic == topic && told().all(|other| other.agrees(best)) {
+        true => Some(best.clone()),
+        false => known,
+    }
 }
 
 /// The pipeline that a ConfigMap holds, and the hash by which agents acknowledge it.

@@ -51,10 +51,7 @@ fn suits(pipeline: &LogPipeline, placement: &Placement, found: &mut Found) {
         return;
     };
     if placement.stateful_set.is_some() {
-        found.add(
-            at("statefulSet"),
-            "has no spool directory to read; use daemonSet with source.spoolDir",
-        );
+        found.add(at("statefulSet"), "has no spool directory to read; use daemonSet with source.spoolDir");
     }
     if let Some(car) = &placement.sidecar {
         let within = dir.path.strip_prefix(car.mount_path.trim_end_matches('/'));

@@ -41,9 +41,9 @@ fn kafka(pipeline: &LogPipeline, kafka: &KafkaSink, found: &mut Found) {
     if let Some(sasl) = &kafka.sasl {
         login(sasl, found);
     }
-    let longest_line = pipeline.spool_dir().map(SpoolDir::max_line_bytes);
+    let longest = pipeline.spool_dir().map(SpoolDir::max_record_bytes);
     for (name, value) in kafka.properties.iter().flatten() {
-        if let Err(message) = properties::check(name, value, longest_line) {
+        if let Err(message) = properties::check(name, value, longest) {
             found.add(field(&at("properties"), name), message);
         }
     }

@@ -38,6 +38,8 @@ pub struct Expect {
     pub all_evidence: bool,
     /// Bytes of lines that may be held at once.
     pub memory: usize,
+    /// Without transactions: the segment of a record from this time on (milliseconds since 1970) may still be to come.
+    pub recent: i64,
 }
 
 /// Judges.

@@ -6,7 +6,8 @@ use crate::agent::channel::name::Name;
 use crate::agent::channel::progress::{Evidence, EvidenceKind, Run, VERSION};
 
 const PIPELINE: &str = "c/shop/web/";
-const EXPECT: Expect = Expect { shared: false, transactional: true, all_evidence: true, memory: 1 << 20 };
+const EXPECT: Expect =
+    Expect { shared: false, transactional: true, all_evidence: true, memory: 1 << 20, recent: i64::MAX };
 
 /// A file that is shipped: each line has four bytes in it, and three in the topic.
 struct Source {
@@ -343,6 +344,13 @@ fn without_transactions_a_segment_may_follow_its_lines() {
     let sample = Sample { expect, ..Sample::new(evidence, vec![vec![(0, "aaa"), (1, "aaa"), (2, "bbb")]]) };
     let verdict = sample.judge();
     assert_eq!((verdict.topics[0].unclaimed, verdict.topics[0].unattributed), (1, 1));
+    // Another agent's segment may be there first.
+    let mut one = source(1);
+    let evidence = vec![one.ship(&["aaa"], &[run(0, 1, 1)])];
+    let expect = Expect { transactional: false, recent: i64::MIN, ..EXPECT };
+    let sample = Sample { expect, ..Sample::new(evidence, vec![vec![(0, "xxx"), (1, "aaa")]]) };
+    let verdict = sample.judge();
+    assert_eq!((verdict.topics[0].unclaimed, verdict.topics[0].unattributed), (0, 1));
 }
 
 #[test]

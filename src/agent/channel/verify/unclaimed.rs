@@ -45,7 +45,8 @@ impl Strays {
             return;
         }
         // Without transactions a segment follows its lines.
-        if !expect.all_evidence || !expect.transactional && offset >= lane.claimed {
+        let follows = !expect.transactional && (offset >= lane.claimed || timestamp >= expect.recent);
+        if !expect.all_evidence || follows {
             said.unattributed += 1;
             return;
         }

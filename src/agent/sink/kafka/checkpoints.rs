@@ -3,6 +3,7 @@
 //! The order matters: first the end of everything written, then wait until all of it is settled, then read. Reading only to the last
 //! stable offset would be wrong: a neighbour's open transaction can hold it below our own last committed record.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::message::Message;
@@ -17,8 +18,13 @@ use crate::pipeline::report::FlowReason;
 /// Longest wait for the last stable offset: a neighbour's longest transaction, the coordinator's 10 s, and some.
 pub(super) const STABLE: Duration = Duration::from_secs(45);
 
-/// Everything committed in these partitions when it is asked, in order within each; see [`super::Cluster::checkpoints`].
-pub fn read(brokers: &Brokers, partitions: &[i32]) -> Result<Vec<Checkpoint>, SinkError> {
+/// The last record of each key that is `wanted`, of all that is committed in these partitions when it is asked; see
+/// [`super::Cluster::checkpoints`]. Of the others nothing is held: the part of the topic that is not compacted yet may be large.
+pub fn read(
+    brokers: &Brokers,
+    partitions: &[i32],
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<Checkpoint>, SinkError> {
     let topic = &brokers.checkpoint_topic;
     let reader = |isolation| Partitions::new(brokers, topic, isolation, Doing::Progress(topic));
     let all = reader("read_uncommitted")?;
@@ -39,18 +45,21 @@ pub fn read(brokers: &Brokers, partitions: &[i32]) -> Result<Vec<Checkpoint>, Si
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-    let mut records = vec![];
+    let mut last = BTreeMap::new();
     let now = jiff::Timestamp::now().as_millisecond();
     settled.read(spans.into_iter().collect(), |step| {
-        if let Step::Record(message) = step {
-            let (key, value) = (message.key().unwrap_or_default(), message.payload());
+        if let Step::Record(message) = step
+            && let Some(key) = message.key().filter(|key| wanted(key))
+        {
             let age = now.saturating_sub(message.timestamp().to_millis().unwrap_or(now)).max(0).unsigned_abs();
-            let (key, value) = (key.to_vec(), value.map(<[u8]>::to_vec));
-            records.push(Checkpoint { key, value, age: Duration::from_millis(age) });
+            match message.payload() {
+                Some(value) => last.insert(key.to_vec(), (value.to_vec(), Duration::from_millis(age))),
+                None => last.remove(key),
+            };
         }
         Ok(Next::Same)
     })?;
-    Ok(records)
+    Ok(last.into_iter().map(|(key, (value, age))| Checkpoint { key, value: Some(value), age }).collect())
 }
 
 fn unstable(brokers: &Brokers, stable: i64, end: i64) -> SinkError {

@@ -13,7 +13,7 @@ pub struct Deliveries {
 }
 
 /// A record that is not with the brokers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     /// Its file's slot; `None` for records of our own.
     pub slot: Option<u32>,
@@ -21,6 +21,8 @@ pub struct Failed {
     pub code: Code,
     /// Bytes of its value.
     pub bytes: u64,
+    /// Its topic.
+    pub topic: String,
 }
 
 impl Failed {
@@ -47,7 +49,10 @@ impl Deliveries {
     /// A record is not with the brokers. The first cause is kept; what follows is fallout, and what was purged is fallout even when it
     /// is told first. But of a batch that is too large the largest record is kept: brokers refuse all of it for that one.
     pub fn failed(&mut self, failed: Failed) {
-        let first = self.failed.get_or_insert(failed);
+        let Some(first) = &mut self.failed else {
+            self.failed = Some(failed);
+            return;
+        };
         let cause = first.is_fallout() && !failed.is_fallout();
         let too_large = [first.code, failed.code] == [Code::MessageSizeTooLarge; 2];
         if cause || too_large && failed.slot.is_some() && failed.bytes > first.bytes {
@@ -56,8 +61,8 @@ impl Deliveries {
     }
 
     /// The first failure.
-    pub fn failure(&self) -> Option<Failed> {
-        self.failed
+    pub fn failure(&self) -> Option<&Failed> {
+        self.failed.as_ref()
     }
 
     /// Offsets by slot.
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
-        let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes };
+        let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes, topic: "web".into() };
         // As after a successor took over: "fatal" alone would be taken for something that may be tried again at once.
         assert!(failed(1, Code::Fatal, 0).is_fallout());
         deliveries.failed(failed(2, Code::PurgeQueue, 1000));
@@ -96,6 +101,6 @@ mod tests {
         deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));
         deliveries.failed(failed(5, Code::MessageSizeTooLarge, 20));
         deliveries.failed(failed(6, Code::OutOfOrderSequenceNumber, 900));
-        assert_eq!(deliveries.failure(), Some(failed(4, Code::MessageSizeTooLarge, 500)));
+        assert_eq!(deliveries.failure(), Some(&failed(4, Code::MessageSizeTooLarge, 500)));
     }
 }

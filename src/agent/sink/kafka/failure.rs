@@ -182,8 +182,11 @@ pub fn judge_code(
         | Code::RequestTimedOut
         | Code::PurgeQueue
         | Code::PurgeInflight => {
-            let (reason, why) = unavailable(doing, said, names, heard);
-            SinkError { failure: Failure::TimedOut, reason, message: why }
+            let (reason, mut message) = unavailable(doing, said, names, heard);
+            if code == Code::MessageTimedOut && heard.is_none() {
+                message += "; or too few replicas are in sync (min.insync.replicas), or the link is slow";
+            }
+            SinkError { failure: Failure::TimedOut, reason, message }
         }
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::BrokerNotAvailable => {
             let (reason, message) = unavailable(doing, said, names, heard);

@@ -25,7 +25,7 @@ pub struct Kept {
 pub fn kept(checkpoints: Vec<Checkpoint>, wanted: impl Fn(&str) -> bool) -> Vec<Kept> {
     let mut last = BTreeMap::new();
     for Checkpoint { key, value, age } in checkpoints {
-        let Some((owner, file)) = std::str::from_utf8(&key).ok().and_then(|k| k.rsplit_once('/')) else { continue };
+        let Some((owner, file)) = parts(&key) else { continue };
         if wanted(owner) {
             last.insert((owner.to_owned(), file.to_owned()), (value, age));
         }
@@ -35,6 +35,15 @@ pub fn kept(checkpoints: Vec<Checkpoint>, wanted: impl Fn(&str) -> bool) -> Vec<
         Some(Kept { transactional_id, file, progress })
     });
     values.collect()
+}
+
+/// Whose a key is: the transactional id in it.
+pub fn owner_of(key: &[u8]) -> Option<&str> {
+    parts(key).map(|(owner, _)| owner)
+}
+
+fn parts(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.rsplit_once('/')
 }
 
 /// What is wrong with a value, and what to do about it.

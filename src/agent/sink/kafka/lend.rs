@@ -144,7 +144,7 @@ impl ProducerContext for Context {
                 let (code, bytes) = (code_of(error).unwrap_or(Code::Fail), message.payload_len() as u64);
                 // SAFETY: the same.
                 let slot = (!ours).then(|| unsafe { (*lent).slot });
-                self.deliveries().failed(Failed { slot, code, bytes });
+                self.deliveries().failed(Failed { slot, code, bytes, topic: message.topic().to_owned() });
             }
         }
         if !ours {
@@ -235,7 +235,7 @@ impl Lender {
         partition: i32,
         unsent: &mut usize,
     ) -> Result<(), Code> {
-        let (mut from, mut room) = (0, self.batch.0.len());
+        let (mut from, mut room, mut alone) = (0, self.batch.0.len(), false);
         while from < self.batch.0.len() {
             let to = self.batch.0.len().min(from + room);
             let rest = &mut self.batch.0[from..to];
@@ -250,7 +250,11 @@ impl Lender {
             *unsent -= rest.iter().filter(|m| !refused(m)).count();
             from += taken;
             if let Some(why) = why {
+                if alone && taken == 0 && !fatal {
+                    return Err(Code::MessageSizeTooLarge); // larger than the queue
+                }
                 room = if fatal { None } else { self.wait_for_room() }.ok_or(why)?;
+                alone = self.producer.in_flight_count() == 0;
             }
         }
         Ok(())
@@ -271,23 +275,30 @@ impl Lender {
             record.partition = Some(partition_of(to, turn));
             record.key = to.key.as_deref();
             record.headers = Some(headers_of(labels, line));
-            loop {
-                match self.producer.send(record) {
-                    Ok(()) => break,
-                    Err((KafkaError::MessageProduction(Code::QueueFull), back))
-                        if self.wait_for_room().is_some() =>
-                    {
-                        record = back
-                    }
-                    Err((error, _)) => {
-                        // SAFETY: these lines were never taken, and nobody reports them.
-                        unsafe { self.producer.context().give_back(lent, lines.len() - turn) };
-                        return Err(code_of(&error).unwrap_or(Code::Fail));
-                    }
-                }
+            if let Err(code) = self.send_one(record) {
+                // SAFETY: these lines were never taken, and nobody reports them.
+                unsafe { self.producer.context().give_back(lent, lines.len() - turn) };
+                return Err(code);
             }
         }
         Ok(())
+    }
+
+    fn send_one(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Code> {
+        let mut alone = false;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), _)) if alone => {
+                    return Err(Code::MessageSizeTooLarge); // larger than the queue
+                }
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) if self.wait_for_room().is_some() => {
+                    record = back;
+                    alone = self.producer.in_flight_count() == 0;
+                }
+                Err((error, _)) => return Err(code_of(&error).unwrap_or(Code::Fail)),
+            }
+        }
     }
 
     /// The queue is full: waits until records left it, and tells how many. So many more fit, near enough; each one that is tried in vain

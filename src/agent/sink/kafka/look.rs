@@ -11,11 +11,11 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{Brokers, Longest};
 use super::describe::{Described, describe};
-use super::failure::{Doing, Names, judge_code};
 use super::heard::Heard;
-use super::kept::{Kept, advice, kept, partition_of};
+use super::kept::{Kept, advice, kept, owner_of, partition_of};
 use super::topics::{
-    ANSWER, check_fixed, create, missing_checkpoints, missing_data, not_known_yet, own_topics, partitions_of,
+    ANSWER, Role, check_fixed, create, missing_checkpoints, missing_data, not_known_yet, own_topics, partitions_of,
+    unusable,
 };
 use super::{Cluster, checkpoints};
 use crate::agent::channel::progress::Progress;
@@ -56,14 +56,6 @@ pub struct Look {
     pub committed: Option<Vec<Progress>>,
 }
 
-/// What a topic is to an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Data,
-    Checkpoints,
-    Receipts,
-}
-
 /// Looks at all that an agent needs. `probe` is the same as `brokers`, with a transactional id that no agent has.
 pub fn look(brokers: &Brokers, probe: &mut Brokers) -> Look {
     let mut look = Look::default();
@@ -97,9 +89,7 @@ fn look_into(look: &mut Look, brokers: &Brokers, probe: &mut Brokers) -> Result<
             look.remarks.push(format!("topic {topic}: the brokers do not answer what it is like"));
             continue;
         };
-        if let Some(finding) = unusable(role, topic, &found, &brokers.names) {
-            look.findings.push(finding);
-        }
+        look.findings.extend(unusable(role, topic, &found, &brokers.names).as_ref().map(Finding::from));
         if is_missing(&found) {
             absent(look, brokers, role, count);
             continue;
@@ -153,27 +143,6 @@ fn absent(look: &mut Look, brokers: &Brokers, role: Role, count: usize) {
         Ok(false) => look.findings.push(Finding::from(&not_known_yet(own.name))),
         Err(error) => look.findings.push(Finding::from(&error)),
     }
-}
-
-/// What this user may not do with a topic. Pure.
-fn unusable(role: Role, topic: &str, found: &Described, names: &Names) -> Option<Finding> {
-    match found.error {
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return None,
-        Some(code) => {
-            return Some(Finding::from(&judge_code(code, &code.to_string(), Doing::Looking(topic), names, None)));
-        }
-        None => {}
-    }
-    let may = found.may?;
-    let lacks_read = role == Role::Checkpoints && !may.read;
-    let what = match (lacks_read, !may.write) {
-        (false, false) => return None,
-        (true, false) => "read",
-        (false, true) => "write",
-        (true, true) => "read or write",
-    };
-    let message = format!("this user may not {what} topic {topic}; grant it: {}", names.grant_topic(topic));
-    Some(Finding { reason: format!("{:?}", FlowReason::MissingGrant), message })
 }
 
 /// What the settings of a topic mean for what is written to it.
@@ -292,8 +261,8 @@ fn progress(look: &mut Look, brokers: &Brokers, found: &Described) -> Option<Vec
         return None; // the grant is named already
     }
     let partition = partition_of(brokers.agent_id(), found.partitions);
-    let read = match checkpoints::read(brokers, &[partition]) {
-        Ok(read) => kept(read, |owner| owner == brokers.transactional_id()),
+    let read = match read_kept(brokers, &[partition], |owner| owner == brokers.transactional_id()) {
+        Ok(read) => read,
         Err(error) => {
             look.findings.push(Finding::from(&error));
             return None;
@@ -339,13 +308,14 @@ pub fn read_kept(
     partitions: &[i32],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Kept>, SinkError> {
-    Ok(kept(checkpoints::read(brokers, partitions)?, wanted))
+    Ok(kept(checkpoints::read(brokers, partitions, |key| owner_of(key).is_some_and(&wanted))?, &wanted))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::agent::sink::kafka::describe::May;
+    use crate::agent::sink::kafka::failure::Names;
 
     fn names() -> Names {
         Names {
@@ -362,7 +332,7 @@ mod tests {
 
     #[test]
     fn each_grant_that_is_missing_has_a_line_with_its_command() {
-        let said = |role, topic, found| unusable(role, topic, &found, &names()).map(|finding| finding.message);
+        let said = |role, topic, found| unusable(role, topic, &found, &names()).map(|error| error.message);
         let refused = Some(Code::TopicAuthorizationFailed);
         let told: Vec<String> = [
             said(Role::Data, "web", found(None, false, false)),

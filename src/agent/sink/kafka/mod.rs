@@ -26,6 +26,7 @@ mod lend;
 pub mod look;
 mod partitions;
 pub mod pin;
+pub mod sender;
 pub mod topics;
 pub mod verify;
 
@@ -58,6 +59,13 @@ pub struct Settings {
     pub pin: pin::Pin,
     /// Where Secrets are (`--secrets`).
     pub secrets: Option<std::path::PathBuf>,
+}
+
+impl Settings {
+    /// `<cluster>/<namespace>/<pipeline>/<agent>`, as evidence has it.
+    fn identity(&self) -> &str {
+        self.transactional_id.strip_prefix("spoolway/").unwrap_or(&self.transactional_id)
+    }
 }
 
 /// What [`Cluster::prepare`] found.
@@ -97,7 +105,8 @@ pub trait Cluster {
     /// See [`failure`].
     fn producer(&mut self) -> Result<Self::Producer, SinkError>;
 
-    /// Everything committed in one partition of the checkpoint topic, in order, to its very end.
+    /// What is committed in one partition of the checkpoint topic, in order, to its very end; what other agents keep there, and what a
+    /// later record of the same key replaced, may be left out.
     ///
     /// # Errors
     /// The end was not reached in time: never a part of it.
@@ -239,7 +248,7 @@ impl<C: Cluster> Sink for KafkaSink<C> {
     fn commit(&mut self, closing: &[Closing], tombstones: &[FileId]) -> Result<(), SinkError> {
         self.begin()?;
         for entry in closing {
-            for evidence in entry.evidence(self.settings.transactional_id.trim_start_matches("spoolway/")) {
+            for evidence in entry.evidence(self.settings.identity()) {
                 let (topic, key) = (self.settings.receipt_topic.clone(), evidence.file.to_string());
                 faults::at(Point::BeforeEvidence);
                 self.on_producer(|p| p.record(&topic, None, &key, Some(&encode(&evidence))))?;
@@ -293,4 +302,25 @@ impl<C: Cluster> KafkaSink<C> {
 
 fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("a plain struct serialises")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_names_the_agent_whatever_the_cluster_is_called() {
+        for identity in ["local/shop/web/a1", "spoolway/shop/web/a1"] {
+            let settings = Settings {
+                transactional_id: format!("spoolway/{identity}"),
+                agent: "a1".into(),
+                checkpoint_topic: "progress".into(),
+                receipt_topic: "receipts".into(),
+                guarantee: Guarantee::ExactlyOnce,
+                pin: pin::Pin::None,
+                secrets: None,
+            };
+            assert_eq!(settings.identity(), identity);
+        }
+    }
 }

@@ -71,9 +71,11 @@ impl Pin {
     /// # Errors
     /// It is another topic, or the file cannot be read or written.
     pub fn check(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
-        match self.compare(found)? {
-            true => Ok(()),
-            false => self.remember(found),
+        self.compare(found)?;
+        // Brokers may tell the id later than the rest.
+        match self.known()? {
+            Some(known) if known.topic_id.is_some() || found.topic_id.is_none() => Ok(()),
+            _ => self.remember(found),
         }
     }
 
@@ -83,7 +85,7 @@ impl Pin {
     /// It is another topic, or the file cannot be read.
     pub fn compare(&self, found: &CheckpointTopic) -> Result<bool, SinkError> {
         match self.known()? {
-            Some(known) if !agree(&known, found) => Err(refused(format!(
+            Some(known) if !known.agrees(found) => Err(refused(format!(
                 "checkpoint topic {} is not the one that progress was kept in: then {}, now {}; starting here would ship again what \
                  was shipped. Bring the topic back, or, to accept that, {}",
                 found.topic,
@@ -189,15 +191,6 @@ fn write(path: &Path, found: &CheckpointTopic) -> std::io::Result<()> {
     disk::put(&mut Machine::default(), path, &serde_json::to_vec(found)?)
 }
 
-/// Ids are compared where both sides know them.
-fn agree(one: &CheckpointTopic, other: &CheckpointTopic) -> bool {
-    let ids = match (&one.topic_id, &other.topic_id) {
-        (Some(one), Some(two)) => one == two,
-        _ => true,
-    };
-    ids && one.topic == other.topic && one.partitions == other.partitions
-}
-
 fn shown(topic: &CheckpointTopic) -> String {
     let id = topic.topic_id.as_deref().unwrap_or("unknown");
     format!("{} with id {id} and {} partitions", topic.topic, topic.partitions)
@@ -219,7 +212,8 @@ mod tests {
     fn another_checkpoint_topic_is_refused_until_a_person_accepts_it() {
         let dir = tempfile::tempdir().unwrap();
         let pin = Pin::file(&dir.path().join("made"), "spoolway/local/shop/web/a1");
-        pin.check(&topic(Some("A"), 50)).unwrap();
+        pin.check(&topic(None, 50)).unwrap();
+        pin.check(&topic(Some("A"), 50)).expect("the id was not told before");
         pin.check(&topic(Some("A"), 50)).unwrap();
         pin.check(&topic(None, 50)).expect("an id that nobody tells is not another one");
         for changed in [topic(Some("B"), 50), topic(Some("A"), 51)] {

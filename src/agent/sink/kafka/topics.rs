@@ -6,10 +6,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use super::Topics;
 use super::client::Brokers;
-use super::failure::{Doing, judge, judge_code};
+use super::describe::{Described, describe};
+use super::failure::{Doing, Names, judge, judge_code};
 use super::heard::Heard;
-use super::{Topics, describe};
 use crate::agent::sink::{Failure, SinkError};
 use crate::pipeline::pod::CheckpointTopic;
 use crate::pipeline::report::FlowReason;
@@ -18,6 +19,17 @@ use crate::pipeline::report::FlowReason;
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// Partitions of the data topic in the command that makes it.
 const DATA_PARTITIONS: i32 = 6;
+
+/// What a topic is to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Lines go there.
+    Data,
+    /// Progress is kept there.
+    Checkpoints,
+    /// Segments and receipts go there.
+    Receipts,
+}
 
 /// A topic that agents make themselves, and its settings.
 pub(super) struct Own<'a> {
@@ -53,7 +65,7 @@ pub(super) fn own_topics<'a>(checkpoint: &'a str, receipt: &'a str, brokers: usi
     [checkpoint, receipt]
 }
 
-/// Checks that the topics exist, makes the two of our own where it may.
+/// Checks that the topics exist and may be used, makes the two of our own where it may.
 pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
     let heard = Heard::default();
     let client: BaseProducer<Heard> = brokers.client(&brokers.admin_config()?, heard.clone())?;
@@ -62,28 +74,74 @@ pub fn prepare(brokers: &Brokers) -> Result<Topics, SinkError> {
         (None, count) => return Err(missing_data(brokers, count)),
     };
     check_fixed(brokers, partitions)?;
-    let mut checkpoint_partitions = 0;
-    for (i, topic) in [&brokers.checkpoint_topic, &brokers.receipt_topic].into_iter().enumerate() {
-        let mut found = partitions_of(brokers, &client, &heard, topic)?;
-        if found.0.is_none() {
-            if i == 0 {
-                brokers.pin.check_absent(topic)?;
-            }
-            let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, found.1)[i];
-            if !create(brokers, own, found.1, false)? {
-                return Err(not_known_yet(topic));
-            }
-            found.0 = Some(own.partitions as u32);
-        }
-        if i == 0 {
-            checkpoint_partitions = found.0.unwrap_or(0);
-        }
-    }
+    usable(brokers, &client, Role::Data, &brokers.topic)?;
+    let (checkpoint_partitions, found) = own(brokers, &client, &heard, Role::Checkpoints)?;
+    own(brokers, &client, &heard, Role::Receipts)?;
     let topic = brokers.checkpoint_topic.clone();
-    let topic_id = describe::topic_id(&client, &topic, ANSWER);
+    // An id that was told once is held against what is told now, not against silence.
+    if found.is_none() && brokers.pin.known()?.is_some_and(|known| known.topic_id.is_some()) {
+        return Err(untold(&topic));
+    }
+    let topic_id = found.and_then(|found| found.id);
     let checkpoint = CheckpointTopic { topic, topic_id, partitions: checkpoint_partitions };
     brokers.pin.check(&checkpoint)?;
     Ok(Topics { partitions, checkpoint })
+}
+
+/// One of our own topics, made if it is missing: its partitions, and what the brokers say of it, if they do.
+fn own(
+    brokers: &Brokers,
+    client: &BaseProducer<Heard>,
+    heard: &Heard,
+    role: Role,
+) -> Result<(u32, Option<Described>), SinkError> {
+    let index = usize::from(role == Role::Receipts);
+    let topic = [&brokers.checkpoint_topic, &brokers.receipt_topic][index];
+    let (found, count) = partitions_of(brokers, client, heard, topic)?;
+    if let Some(partitions) = found {
+        return Ok((partitions, usable(brokers, client, role, topic)?));
+    }
+    if role == Role::Checkpoints {
+        brokers.pin.check_absent(topic)?;
+    }
+    let own = &own_topics(&brokers.checkpoint_topic, &brokers.receipt_topic, count)[index];
+    if !create(brokers, own, count, false)? {
+        return Err(not_known_yet(topic));
+    }
+    Ok((own.partitions as u32, describe(client, topic, ANSWER).filter(|found| found.error.is_none())))
+}
+
+/// What the brokers say of a topic that is there, if they do; an error where this user may not use it.
+fn usable(
+    brokers: &Brokers,
+    client: &BaseProducer<Heard>,
+    role: Role,
+    topic: &str,
+) -> Result<Option<Described>, SinkError> {
+    let found = describe(client, topic, ANSWER);
+    match found.as_ref().and_then(|found| unusable(role, topic, found, &brokers.names)) {
+        Some(error) => Err(error),
+        None => Ok(found.filter(|found| found.error.is_none())),
+    }
+}
+
+/// What this user may not do with a topic, as the brokers tell without its being tried. Pure.
+pub(super) fn unusable(role: Role, topic: &str, found: &Described, names: &Names) -> Option<SinkError> {
+    match found.error {
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => return None,
+        Some(code) => return Some(judge_code(code, &code.to_string(), Doing::Looking(topic), names, None)),
+        None => {}
+    }
+    let may = found.may?;
+    let lacks_read = role == Role::Checkpoints && !may.read;
+    let what = match (lacks_read, !may.write) {
+        (false, false) => return None,
+        (true, false) => "read",
+        (false, true) => "write",
+        (true, true) => "read or write",
+    };
+    let message = format!("this user may not {what} topic {topic}; grant it: {}", names.grant_topic(topic));
+    Some(SinkError { failure: Failure::RetrySlowly, reason: FlowReason::MissingGrant, message })
 }
 
 /// The partition that the pipeline names must be there.
@@ -158,6 +216,14 @@ pub(super) fn not_known_yet(topic: &str) -> SinkError {
         "topic {topic} was made a moment ago, and the broker that was asked does not know it yet; it is asked again"
     );
     SinkError { failure: Failure::Retry, reason: FlowReason::TopicMissing, message }
+}
+
+/// Which checkpoint topic it is could not be compared.
+fn untold(topic: &str) -> SinkError {
+    let message = format!(
+        "topic {topic}: the brokers do not say whether it is the one that progress was kept in; they are asked again"
+    );
+    SinkError { failure: Failure::Retry, reason: FlowReason::KafkaUnavailable, message }
 }
 
 /// The data topic is missing.

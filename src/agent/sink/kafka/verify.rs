@@ -19,6 +19,7 @@ use super::partitions::{Next, Partitions, Step};
 use super::topics::partitions_of;
 use crate::agent::channel::verify::{Bounds, Expect, Judge, Ledger, Verdict};
 use crate::agent::sink::{Failure, SinkError};
+use crate::kafka::TRANSACTION_TIMEOUT;
 use crate::pipeline::report::FlowReason;
 
 /// The judge is asked after so many records whether some partitions are to wait.
@@ -37,6 +38,8 @@ pub struct Ask {
     pub wait: Duration,
     /// Bytes of lines that may be held at once.
     pub memory: usize,
+    /// `commitInterval`: without transactions a segment follows its lines.
+    pub commit_interval: Duration,
 }
 
 /// What was found.
@@ -61,6 +64,8 @@ pub struct Found {
 /// # Errors
 /// A topic or a grant is missing, the brokers do not answer, or a newer release wrote the receipts.
 pub fn verify(brokers: &Brokers, ask: &Ask, seen: &mut dyn FnMut(u64, u64)) -> Result<Found, SinkError> {
+    let lag = ask.commit_interval + 2 * TRANSACTION_TIMEOUT;
+    let recent = jiff::Timestamp::now().as_millisecond().saturating_sub_unsigned(lag.as_millis() as u64);
     let heard = Heard::default();
     let client: BaseProducer<Heard> = brokers.client(&brokers.admin_config()?, heard.clone())?;
     let count = |topic: &str| partitions_of(brokers, &client, &heard, topic).map(|(count, _)| count);
@@ -79,11 +84,18 @@ pub fn verify(brokers: &Brokers, ask: &Ask, seen: &mut dyn FnMut(u64, u64)) -> R
     let deadline = Instant::now() + ask.wait;
     let unread_evidence = receipts.settle(deadline)?;
     receipts.read_on()?;
+    for topic in receipts.ledger.topics() {
+        if !topics.iter().any(|(known, _)| *known == topic) {
+            // First named meanwhile: its lines are looked for, but of no record there is it known that its segment was read.
+            let partitions = count(&topic)?.unwrap_or(0);
+            topics.push((topic, vec![0; partitions as usize]));
+        }
+    }
     let Receipts { ledger, beheaded, .. } = receipts;
     let (evidence, unreadable, others) = (ledger.evidence, ledger.unreadable, ledger.others());
     let all_evidence = unread_evidence == 0;
     let Ask { shared, transactional, memory, .. } = *ask;
-    let mut judge = Judge::new(ledger, Expect { shared, transactional, all_evidence, memory });
+    let mut judge = Judge::new(ledger, Expect { shared, transactional, all_evidence, memory, recent });
     let mut progress = Progress { done: 0, total: 0, seen };
     let mut data = vec![];
     for (topic, judged) in &topics {
@@ -141,8 +153,9 @@ struct Receipts<'a> {
     brokers: &'a Brokers,
     topic: &'a str,
     ledger: Ledger,
-    /// By partition: whether its first records are deleted, the next offset to read, the end.
+    /// By partition: whether its first records are deleted, whether it is known since when, the next offset to read, the end.
     beheaded: Vec<bool>,
+    dated: Vec<bool>,
     next: Vec<i64>,
     end: Vec<i64>,
 }
@@ -152,15 +165,15 @@ impl<'a> Receipts<'a> {
         let reader = reader(brokers, topic)?;
         let ends = (0..partitions as i32).map(|p| reader.ends(p)).collect::<Result<Vec<_>, SinkError>>()?;
         let beheaded = ends.iter().map(|(start, _)| *start > 0).collect();
+        let dated = vec![false; ends.len()];
         let (next, end) = ends.into_iter().unzip();
-        Ok(Receipts { brokers, topic, ledger, beheaded, next, end })
+        Ok(Receipts { brokers, topic, ledger, beheaded, dated, next, end })
     }
 
     /// Reads what was not read, up to `end`.
     fn read_on(&mut self) -> Result<(), SinkError> {
         let spans = (0..).zip(self.next.iter().copied().zip(self.end.iter().copied())).collect();
-        let (ledger, beheaded, topic) = (&mut self.ledger, &self.beheaded, self.topic);
-        let mut dated = vec![false; beheaded.len()];
+        let (ledger, beheaded, dated, topic) = (&mut self.ledger, &self.beheaded, &mut self.dated, self.topic);
         reader(self.brokers, topic)?.read(spans, |step| {
             match step {
                 Step::Record(message) => {
@@ -177,10 +190,11 @@ impl<'a> Receipts<'a> {
                     }
                 }
                 // Of a partition that holds nothing any more, nobody knows how long.
-                Step::End(partition) if beheaded[partition as usize] && !dated[partition as usize] => {
-                    ledger.kept_since(i64::MAX);
+                Step::End(partition) => {
+                    if beheaded[partition as usize] && !std::mem::replace(&mut dated[partition as usize], true) {
+                        ledger.kept_since(i64::MAX);
+                    }
                 }
-                Step::End(_) => {}
             }
             Ok(Next::Same)
         })?;

@@ -200,9 +200,12 @@ fn together() -> Vec<Rule> {
             &format!(
                 "!has(self.source.spoolDir) || !has(self.sink.kafka) || !has(self.sink.kafka.properties) || \
                  !('{QUEUE}' in self.sink.kafka.properties) || !{queue}.matches('^[0-9]{{1,17}}$') || \
-                 int({queue}) * 512 >= (has(self.source.spoolDir.maxLineBytes) ? self.source.spoolDir.maxLineBytes : 1000000)"
+                 int({queue}) * 512 >= (has(self.source.spoolDir.inputCharset) ? 3 : 1) * \
+                 (has(self.source.spoolDir.maxLineBytes) ? self.source.spoolDir.maxLineBytes : 1000000)"
             ),
-            &format!("{QUEUE} is less than two lines of maxLineBytes; raise it, or lower maxLineBytes"),
+            &format!(
+                "{QUEUE} is less than two lines of maxLineBytes (three times that with inputCharset); raise it, or lower maxLineBytes"
+            ),
         ),
     ]
 }
