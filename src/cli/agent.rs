@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::whose::{check_agent_id, host_name};
 use crate::agent::config::Place;
@@ -63,6 +64,14 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     TimeSpan(text.to_owned()).duration().map_err(str::to_owned)
 }
 
+/// To all that the system allows: a shell's 1024 are few for `maxOpenFiles: 1024`, or for what sink `file` rolls between two commits.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("cannot raise the number of files that may be open: {e}");
+    }
+}
+
 /// Runs the agent; see the crate's exit codes.
 pub fn run(args: AgentArgs) -> ExitCode {
     super::log::start();
@@ -102,6 +111,7 @@ fn ship(args: &AgentArgs) -> anyhow::Result<bool> {
     if args.once && config.pipeline.spec.suspend == Some(true) {
         anyhow::bail!("spec.suspend is true, so nothing is shipped; set it to false");
     }
+    raise_file_limit();
     let (stop, wakes) = Stop::new().context("cannot make a pipe")?;
     stop.on_signals(args.drain_timeout).context("cannot handle signals")?;
     let agent = Agent::new(&config, &options, (!args.once).then_some(reload), &stop, wakes)?;

@@ -89,6 +89,22 @@ spec:
 }
 
 #[test]
+fn more_files_may_be_open_than_the_shell_says() {
+    let home = Home::new("{file: {directory: 'OUT', roll: {records: 1000}}}");
+    let text = fs::read_to_string(&home.manifest).unwrap();
+    let long = text.replace("commitInterval: 50ms, maxTransactionBytes: 256Ki", "commitInterval: 10s");
+    fs::write(&home.manifest, long).unwrap();
+    let content = b"line\n".repeat(200_000);
+    home.put("a.log", &content);
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_spoolway")]);
+    let state = home.state.to_str().unwrap();
+    let ended = Agent::start_by(few, &home.manifest, &["--state-dir", state, "--once"]).ended(LIMIT);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!((home.names(&home.out).len(), home.written() == content), (200, true));
+}
+
+#[test]
 fn the_file_sink_loses_nothing_and_doubles_nothing_however_often_it_is_killed() {
     let mut rng = Rng::with_seed(seed());
     let home = Home::new("{file: {directory: 'OUT', roll: {bytes: 300k, records: 5000, age: 2s, idle: 1s}}}");
