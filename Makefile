@@ -60,7 +60,7 @@ storm: failpoints ## 200 kills of agent and broker over 2 GB, under ten minutes,
 	SPOOLWAY_STORM_KILLS=$(or $(SPOOLWAY_STORM_KILLS),200) SPOOLWAY_STORM_GIGABYTES=$(or $(SPOOLWAY_STORM_GIGABYTES),2) \
 	  CI=true cargo test --release --locked --test main e2e::storm::nothing -- --nocapture
 
-soak: ## the network's faults at full length, then storm after storm, each with a seed of its own, for an hour; SECONDS=600 for less
+soak: ## the network's faults at full length, then storm after storm, each with a seed of its own, for an hour; SECONDS=1 for one of them
 	@tests/beds/kafka/kafka.sh fetch
 	@scripts/soak.sh $(or $(SECONDS),3600)
 

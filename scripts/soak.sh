@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make soak`: soak.sh SECONDS. The network's faults at their full length (64 MiB over a link of 256 KiB/s), then storm after storm until the
-# time is over, each with a seed of its own. One that fails ends nothing: its
-# seed is told, at once and at the end, and its output kept.
+# `make soak`: soak.sh SECONDS. The network's faults at their full length (64 MiB over a link of 256 KiB/s; eleven minutes), then storm after
+# storm until the time is over, one at least, each with a seed of its own. One that fails ends nothing: its seed is told, at once and at the
+# end, and its output kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ logs=${SPOOLWAY_CACHE:-$HOME/.cache/spoolway}/soak
 mkdir -p "$logs"
 echo "soak: the network's faults, at their full length" >&2
 SPOOLWAY_SOAK=1 CI=true cargo test --release --locked --test main e2e::network:: -- --nocapture || failed+=(network)
-while [ $((SECONDS - begin)) -lt "$limit" ]; do
+until [ "$storms" -gt 0 ] && [ $((SECONDS - begin)) -ge "$limit" ]; do
   seed=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
   storms=$((storms + 1))
   echo "soak: storm $storms, SEED=$seed" >&2
