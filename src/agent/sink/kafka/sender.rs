@@ -57,7 +57,11 @@ impl Sender {
         while failed.is_fallout() {
             if let Some((code, said)) = self.cause() {
                 let (heard, topic) = (self.context.heard.last(), self.context.heard.refused_topic());
-                let doing = topic.as_deref().map_or(Doing::Commit, Doing::Sending);
+                let doing = match (code, topic.as_deref()) {
+                    (_, Some(topic)) => Doing::Sending(topic),
+                    (Code::TopicAuthorizationFailed, None) => Doing::Commit, // it may be any of the three
+                    _ => Doing::Sending(&self.topic),
+                };
                 return Some(judge_code(code, &said, doing, &self.names, heard.as_ref()));
             }
             if Instant::now() >= deadline {
