@@ -110,6 +110,8 @@ share.coordinator.state.topic.num.partitions=4
 share.coordinator.state.topic.replication.factor=$replicas
 share.coordinator.state.topic.min.isr=$isr
 group.initial.rebalance.delay.ms=0
+# its default of 128 MiB is half the heap of a node of three, and one that restarts may then find no room
+log.cleaner.dedupe.buffer.size=8388608
 EOF
   printf '%s\n' "$@" >>"$bed/node-$i/server.properties"
 }
