@@ -79,7 +79,7 @@ fn what_other_agents_keep_in_the_same_partition_takes_no_memory() {
     let job = Job::new(bed, "neighbourly", &Plan::default());
     job.put(b"a.log", b"one\n");
     assert_eq!(job.once().code, Some(0));
-    let topic = job.receipts.replace("receipts", "checkpoints");
+    let topic = job.checkpoints();
     let mut partition = None;
     bed.read(&topic, Reader::Fast, |record| partition = Some(record.partition));
     let value = format!("{{\"v\":1,\"of\":\"{}\"}}", "another agent ".repeat(50));

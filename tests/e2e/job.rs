@@ -80,7 +80,7 @@ spec:
 
     /// The topics for progress and receipts, small: an agent would make 56 partitions, which takes the broker seconds.
     pub fn own_topics(&self) {
-        let checkpoints = self.receipts.replace("receipts", "checkpoints");
+        let checkpoints = self.checkpoints();
         self.bed.topics(&[(&checkpoints, 4, "compact"), (&self.receipts, 2, "delete")]);
     }
 
@@ -179,6 +179,11 @@ spec:
         let out = child.args(command).arg("-f").arg(&self.manifest).args(more).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Ended { code: out.status.code(), out: text(out.stdout), err: text(out.stderr) }
+    }
+
+    /// The topic in which its progress is kept.
+    pub fn checkpoints(&self) -> String {
+        self.receipts.replace("receipts", "checkpoints")
     }
 
     /// `spoolway plan` for agent a1: exit code, and what it says as JSON.

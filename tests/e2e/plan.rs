@@ -169,7 +169,7 @@ fn topics_that_are_missing_or_unfit_are_told_and_none_is_made() {
     assert!(code == Some(1) && said.len() == 1 && said[0].starts_with(&wanted), "{said:?}");
     assert_eq!(plan["remarks"].as_array().unwrap().len(), 2, "an agent makes the others: {plan}");
     assert_eq!(plan["progressKnown"], true, "nothing can be kept in a topic that is not there");
-    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    let checkpoints = job.checkpoints();
     for topic in [&job.topic, &job.receipts, &checkpoints] {
         assert!(!bed.has(topic), "{topic} was made");
     }

@@ -14,10 +14,6 @@ use super::pod::{Mount, SHAPE, agent_file};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn checkpoints(job: &Job) -> String {
-    job.receipts.replace("receipts", "checkpoints")
-}
-
 fn list(job: &Job, more: &[&str]) -> Vec<Value> {
     let said = job.ask(&["progress", "list", "--output", "json"], more);
     assert_eq!(said.code, Some(0), "{}", said.err);
@@ -43,8 +39,8 @@ fn after_the_checkpoint_topic_was_made_anew_an_agent_goes_on_when_a_person_accep
     let agent = start();
     agent.drained(1, SOON);
     agent.kill();
-    bed.remove(&checkpoints(&job));
-    bed.topics(&[(&checkpoints(&job), 4, "compact")]);
+    bed.remove(&job.checkpoints());
+    bed.topics(&[(&job.checkpoints(), 4, "compact")]);
     written.push(job.put(b"b.log", b"two\n"));
     let agent = start();
     let message = agent.reports("it is refused", SOON, |r| r.reason == FlowReason::CheckpointTopicChanged).message;
@@ -74,7 +70,7 @@ fn in_a_pod_the_command_that_changes_the_configmap_is_printed() {
     let job = Job::new(bed, "acceptspod", &Plan::default());
     let (mount, text) = (Mount::new(&job), job.text(&Plan::default(), ""));
     let mut file = agent_file(&job);
-    let old = serde_json::json!({"topic": checkpoints(&job), "topicId": "AAAAAAAAAAAAAAAAAAAAAA", "partitions": 4});
+    let old = serde_json::json!({"topic": job.checkpoints(), "topicId": "AAAAAAAAAAAAAAAAAAAAAA", "partitions": 4});
     file["checkpointTopic"] = old;
     file["ofANewerOperator"] = "it's kept".into();
     mount.put(&text, &file);
@@ -142,7 +138,7 @@ fn the_age_of_progress_is_told() {
     let job = Job::new(bed, "aged", &Plan::default());
     job.put(b"a.log", b"one\n");
     assert_eq!(job.once().code, Some(0));
-    let (topic, mut kept) = (checkpoints(&job), vec![]);
+    let (topic, mut kept) = (job.checkpoints(), vec![]);
     bed.read(&topic, bed::Reader::Fast, |record| kept.push((record.partition, record.value.to_vec())));
     let (partition, value) = kept.pop().unwrap();
     let key = "spoolway/local/aged/web/a1/000000000000000a";

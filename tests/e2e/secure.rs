@@ -94,7 +94,7 @@ impl<'b> Guarded<'b> {
 
     /// As docs/quickstart.md lists them: `kafka-acls` arguments after `--add`.
     fn grants(&self, user: &str) -> [Vec<String>; 4] {
-        let checkpoints = self.0.receipts.replace("receipts", "checkpoints");
+        let checkpoints = self.0.checkpoints();
         let prefix = format!("spoolway/local/{}/", self.0.topic.trim_end_matches("-data"));
         let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let user = format!("--allow-principal User:{user}");
@@ -211,9 +211,7 @@ fn a_user_who_may_see_a_topic_and_not_write_to_it_is_told_which() {
     job.grant_all("writer");
     let agent = job.start();
     job.ships(&agent, 1);
-    for (file, topic) in
-        (2..).zip([&job.0.topic, &job.0.receipts, &job.0.receipts.replace("receipts", "checkpoints")])
-    {
+    for (file, topic) in (2..).zip([&job.0.topic, &job.0.receipts, &job.0.checkpoints()]) {
         let write = format!("--allow-principal User:writer --operation Write --topic {topic}");
         let words: Vec<_> = write.split(' ').map(str::to_owned).collect();
         job.acl("--remove", &words);

@@ -104,7 +104,7 @@ fn a_checkpoint_topic_made_anew_is_refused_and_nothing_is_read_or_renamed() {
     let written = job.put(b"a.log", b"one\n");
     agent.drained(1, SOON);
     agent.kill();
-    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    let checkpoints = job.checkpoints();
     bed.remove(&checkpoints);
     job.put(b"b.log", b"two\n");
     // Gone, then there again under the same name.
@@ -129,7 +129,7 @@ fn a_checkpoint_topic_deleted_under_a_running_agent_is_refused_and_half_a_file_i
     let agent = Agent::start(&job.manifest, &["--http", "127.0.0.1:0", "--state-dir", state.to_str().unwrap()]);
     append(&job, b"half.log", "one\ntwo\n");
     shipped(&agent, 2);
-    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    let checkpoints = job.checkpoints();
     bed.remove(&checkpoints);
     append(&job, b"half.log", "three\n");
     let told = |what: &str, words: &str| {
@@ -160,7 +160,7 @@ fn an_agent_without_a_state_directory_notices_while_it_runs_that_its_checkpoint_
     let agent = job.start();
     append(&job, b"half.log", "one\ntwo\n");
     shipped(&agent, 2);
-    bed.remove(&job.receipts.replace("receipts", "checkpoints"));
+    bed.remove(&job.checkpoints());
     append(&job, b"half.log", "three\n");
     let report = agent.reports("it is missed or begins anew", LATE, |r| {
         r.reason == FlowReason::CheckpointTopicChanged || r.totals.records > 2
@@ -182,7 +182,7 @@ fn a_checkpoint_topic_made_anew_behind_an_agents_back_is_refused_at_its_next_ope
     let agent = start();
     job.put(b"a.log", b"one\n");
     agent.drained(1, SOON);
-    let checkpoints = job.receipts.replace("receipts", "checkpoints");
+    let checkpoints = job.checkpoints();
     bed.remove(&checkpoints);
     bed.topics(&[(&checkpoints, 7, "compact")]);
     job.put(b"b.log", b"two\n");

@@ -250,11 +250,11 @@ impl Lender {
             *unsent -= rest.iter().filter(|m| !refused(m)).count();
             from += taken;
             if let Some(why) = why {
-                if alone && taken == 0 && !fatal {
-                    return Err(Code::MessageSizeTooLarge); // larger than the queue
+                if fatal {
+                    return Err(why);
                 }
-                room = if fatal { None } else { self.wait_for_room() }.ok_or(why)?;
-                alone = self.producer.in_flight_count() == 0;
+                alone &= taken == 0;
+                room = self.wait_for_room(&mut alone)?;
             }
         }
         Ok(())
@@ -289,12 +289,9 @@ impl Lender {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), _)) if alone => {
-                    return Err(Code::MessageSizeTooLarge); // larger than the queue
-                }
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) if self.wait_for_room().is_some() => {
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    self.wait_for_room(&mut alone)?;
                     record = back;
-                    alone = self.producer.in_flight_count() == 0;
                 }
                 Err((error, _)) => return Err(code_of(&error).unwrap_or(Code::Fail)),
             }
@@ -302,17 +299,24 @@ impl Lender {
     }
 
     /// The queue is full: waits until records left it, and tells how many. So many more fit, near enough; each one that is tried in vain
-    /// costs as much as one that is taken. `None` when something failed meanwhile: then there will be no room.
-    fn wait_for_room(&self) -> Option<usize> {
+    /// costs as much as one that is taken. `alone` says that nothing was in it when the record was refused, then that nothing is.
+    ///
+    /// # Errors
+    /// Something failed meanwhile, and there will be no room; or the record is larger than the queue.
+    fn wait_for_room(&self, alone: &mut bool) -> Result<usize, Code> {
+        if *alone {
+            return Err(Code::MessageSizeTooLarge);
+        }
         let full = self.producer.in_flight_count();
         loop {
             self.producer.poll(ROOM);
             if self.producer.context().deliveries().failure().is_some() {
-                return None;
+                return Err(Code::QueueFull);
             }
             let now = self.producer.in_flight_count();
-            if now < full || now == 0 {
-                return usize::try_from(full - now).ok().map(|left| left.max(1));
+            *alone = now == 0;
+            if now < full || *alone {
+                return Ok(usize::try_from(full - now).unwrap_or(0).max(1));
             }
         }
     }

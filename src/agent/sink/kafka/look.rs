@@ -308,7 +308,7 @@ pub fn read_kept(
     partitions: &[i32],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Kept>, SinkError> {
-    Ok(kept(checkpoints::read(brokers, partitions, |key| owner_of(key).is_some_and(&wanted))?, &wanted))
+    Ok(kept(checkpoints::read(brokers, partitions, |key| owner_of(key).is_some_and(&wanted))?, |_| true))
 }
 
 #[cfg(test)]

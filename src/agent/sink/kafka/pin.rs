@@ -71,9 +71,8 @@ impl Pin {
     /// # Errors
     /// It is another topic, or the file cannot be read or written.
     pub fn check(&self, found: &CheckpointTopic) -> Result<(), SinkError> {
-        self.compare(found)?;
-        // Brokers may tell the id later than the rest.
-        match self.known()? {
+        match self.compared(found)? {
+            // Brokers may tell the id later than the rest.
             Some(known) if known.topic_id.is_some() || found.topic_id.is_none() => Ok(()),
             _ => self.remember(found),
         }
@@ -84,6 +83,11 @@ impl Pin {
     /// # Errors
     /// It is another topic, or the file cannot be read.
     pub fn compare(&self, found: &CheckpointTopic) -> Result<bool, SinkError> {
+        Ok(self.compared(found)?.is_some())
+    }
+
+    /// What was remembered, if it may be the same.
+    fn compared(&self, found: &CheckpointTopic) -> Result<Option<CheckpointTopic>, SinkError> {
         match self.known()? {
             Some(known) if !known.agrees(found) => Err(refused(format!(
                 "checkpoint topic {} is not the one that progress was kept in: then {}, now {}; starting here would ship again what \
@@ -93,7 +97,7 @@ impl Pin {
                 shown(found),
                 self.acceptance()
             ))),
-            known => Ok(known.is_some()),
+            known => Ok(known),
         }
     }
 
