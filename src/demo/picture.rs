@@ -4,7 +4,7 @@
 use console::{measure_text_width, style, truncate_str};
 use indicatif::{BinaryBytes, HumanCount};
 
-use crate::agent::channel::progress::Evidence;
+use crate::agent::channel::evidence::Evidence;
 
 /// How far a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::tally::Tally;
 use super::{RECEIPTS, TOPIC};
-use crate::agent::channel::progress::{Evidence, EvidenceKind};
+use crate::agent::channel::evidence::{Evidence, EvidenceKind};
 use crate::pipeline::KafkaSink;
 use crate::secrets::Secrets;
 

@@ -126,7 +126,7 @@ fn without_transactions_a_kill_between_evidence_and_progress_leaves_no_line_that
     assert!(files.len() >= 13 * points.len(), "{found:#}");
     let flaws = files.iter().flat_map(|file| file["flaws"].as_array().unwrap());
     let kinds: BTreeSet<&str> = flaws.map(|flaw| flaw["what"].as_str().unwrap()).collect();
-    // What was in doubt when it was killed is sent again, and said so.
+    // What was in doubt when it was killed is sent again, and said so: under its id, or a new one where no progress was kept yet.
     assert_eq!(kinds, BTreeSet::from(["shippedTwice"]), "{found:#}");
 }
 

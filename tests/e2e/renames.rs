@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::Signal;
 
-use spoolway::agent::channel::progress::{EvidenceKind, Left};
+use spoolway::agent::channel::evidence::EvidenceKind;
+use spoolway::agent::channel::progress::Left;
 
 use super::check::{Content, Written, exactly};
 use super::corpus;

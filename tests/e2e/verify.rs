@@ -6,7 +6,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use spoolway::agent::channel::digest::{Digest, FileId};
-use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Run};
+use spoolway::agent::channel::evidence::{Evidence, EvidenceKind};
+use spoolway::agent::channel::progress::Run;
 
 use super::agent::Ended;
 use super::bed::{self, Reader};
@@ -299,6 +300,28 @@ fn at_least_once_leaves_no_line_out_and_what_is_there_twice_is_told() {
     assert_eq!((code, &found["topics"][0]["unclaimed"]), (Some(1), &1.into()), "{found}");
     assert_eq!(found["unclaimed"][0]["equals"]["name"], "a.log");
     assert!(found["remarks"].to_string().contains("guarantee AtLeastOnce allows"), "{found}");
+}
+
+#[test]
+fn a_file_that_ships_again_for_its_progress_is_gone_is_told_to_be_there_twice() {
+    let Some(bed) = bed::shared() else { return };
+    let job = Job::new(bed, "verifyagain", &Plan { source: "completion: Track", ..Plan::default() });
+    job.put(b"a.log", b"one\ntwo\n");
+    job.put(b"b.log", b"one\ntwo\n");
+    assert_eq!(job.once().code, Some(0));
+    assert_eq!(verify(&job, &[]).0, Some(0), "the same lines in two files are two files");
+    // Without --state-dir nobody remembers which topic it was.
+    bed.remove(&job.checkpoints());
+    bed.topics(&[(&job.checkpoints(), 2, "compact")]);
+    job.put(b"c.log", b"three\n");
+    assert_eq!(job.once().code, Some(0));
+    let (code, found) = verify(&job, &[]);
+    assert_eq!((code, &found["counts"]["complete"], &found["counts"]["faulty"]), (Some(1), &3.into(), &2.into()));
+    let faulty: Vec<_> = files(&found).into_iter().filter(|(_, state, _)| state == "faulty").collect();
+    let twice = |name: &str| (name.to_owned(), "faulty".to_owned(), vec!["shippedTwice".to_owned()]);
+    assert_eq!(faulty, [twice("a.log"), twice("b.log")], "{found}");
+    let said = text(&job, &[]);
+    insta::assert_snapshot!(said.out);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use spoolway::agent::channel::digest::Digest;
-use spoolway::agent::channel::progress::{Evidence, EvidenceKind, Progress};
+use spoolway::agent::channel::evidence::{Evidence, EvidenceKind};
+use spoolway::agent::channel::progress::Progress;
 use spoolway::agent::channel::splitter::Rules;
 use spoolway::pipeline::{Completion, OnLongLine};
 

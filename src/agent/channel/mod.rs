@@ -9,6 +9,7 @@ pub mod charset;
 mod closing;
 mod cutting;
 pub mod digest;
+pub mod evidence;
 pub mod file;
 pub mod headers;
 mod listing;

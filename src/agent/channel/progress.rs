@@ -1,7 +1,7 @@
-//! What is committed about a file: progress, segments, receipts. Pure data, written as JSON.
+//! What is committed about a file: its progress, and what a transaction adds to it. Pure data, written as JSON.
 //!
-//! Progress goes to the compacted checkpoint topic, segments and receipts to the receipt topic, all in the transaction
-//! that holds the lines they speak of. Every value carries its version `v`; a newer one is refused, never taken for "nothing".
+//! Progress goes to the compacted checkpoint topic, in the transaction that holds the lines it speaks of; what goes to the receipt
+//! topic is [`super::evidence`]. Every value carries its version `v`; a newer one is refused, never taken for "nothing".
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::digest::{Digest, FileId, Mark};
 use super::name::Name;
 use super::splitter::LineState;
 
-/// Version of the records of this module that this release writes, and the newest it reads.
+/// Version of progress and evidence that this release writes, and the newest it reads.
 pub const VERSION: u32 = 1;
 
 /// Offsets that one file's lines took on one partition, in file order.
@@ -84,7 +84,7 @@ impl AddAssign for Altered {
 }
 
 impl Altered {
-    fn never(&self) -> bool {
+    pub(super) fn never(&self) -> bool {
         *self == Altered::default()
     }
 }
@@ -196,98 +196,6 @@ pub struct Closing {
     pub segment: Segment,
     /// Set with the file's last byte: the segment's chain is closed by a receipt.
     pub ended: Option<End>,
-}
-
-/// A record of the receipt topic; its key is the file's id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// Version, [`VERSION`].
-    pub v: u32,
-    /// What it is evidence of.
-    pub kind: EvidenceKind,
-    /// `<cluster>/<namespace>/<pipeline>/<agent>`.
-    pub agent: String,
-    /// The generation's id.
-    pub file: FileId,
-    /// Name when it was last seen.
-    pub name: Name,
-    /// Generation, from 1.
-    pub generation: u32,
-    /// Topic of the records.
-    pub topic: String,
-    /// First byte (of the segment; 0 in a receipt).
-    pub from: u64,
-    /// The byte behind the last one.
-    pub to: u64,
-    /// Records within.
-    pub lines: u64,
-    /// Bytes of the values of all the file's records so far.
-    pub bytes: u64,
-    /// Digest of all the file's records so far.
-    pub digest: Digest,
-    /// How often they are not what the file holds, so far.
-    #[serde(skip_serializing_if = "Altered::never", default)]
-    pub altered: Altered,
-    /// Segment: where its records are.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub runs: Vec<Run>,
-    /// Receipt: first and last offset per partition.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub extents: Vec<Extent>,
-    /// Receipt: how the end was made sure of.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub ended: Option<EndBy>,
-    /// Receipt: where the file was by then, if not in the directory.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub left: Option<Left>,
-}
-
-/// Kinds of [`Evidence`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EvidenceKind {
-    /// One transaction's part of a file.
-    Segment,
-    /// A finished file.
-    Receipt,
-}
-
-impl Closing {
-    /// The records for the receipt topic: the segment where anything was shipped, the receipt behind the last byte.
-    pub fn evidence(&self, agent: &str) -> Vec<Evidence> {
-        let p = &self.progress;
-        let segment = Evidence {
-            v: VERSION,
-            kind: EvidenceKind::Segment,
-            agent: agent.to_owned(),
-            file: p.id,
-            name: p.name.clone(),
-            generation: p.generation,
-            topic: p.topic.clone(),
-            from: self.segment.from,
-            to: self.segment.to,
-            lines: self.segment.lines,
-            bytes: p.bytes,
-            digest: p.digest,
-            altered: p.altered,
-            runs: self.segment.runs.clone(),
-            extents: vec![],
-            ended: None,
-            left: None,
-        };
-        let receipt = self.ended.map(|end| Evidence {
-            kind: EvidenceKind::Receipt,
-            from: 0,
-            lines: p.lines,
-            runs: vec![],
-            extents: p.extents.clone(),
-            ended: Some(end.by),
-            left: end.left,
-            ..segment.clone()
-        });
-        let shipped = self.segment.to > self.segment.from;
-        shipped.then_some(segment).into_iter().chain(receipt).collect()
-    }
 }
 
 /// Why a record of the checkpoint topic cannot be used.

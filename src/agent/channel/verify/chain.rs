@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::verdict::Flaw;
 use crate::agent::channel::digest::{Digest, FileId};
+use crate::agent::channel::evidence::Origin;
 use crate::agent::channel::name::Name;
 use crate::agent::channel::progress::Run;
 
@@ -41,6 +42,8 @@ pub(super) struct Chain {
     pub file: FileId,
     pub name: Name,
     pub generation: u32,
+    /// Where its first segment tells it.
+    pub origin: Option<Origin>,
     /// An index of the ledger's topics.
     pub topic: u32,
     /// Of the pipeline that is asked about.
@@ -79,7 +82,7 @@ impl Chain {
             } else if from > at {
                 self.flaws.push(Flaw::NoSegment { from: at, to: from });
             } else if from < at {
-                self.flaws.push(Flaw::ShippedTwice { from, to: to.min(at) });
+                self.flaws.push(Flaw::ShippedTwice { from, to: to.min(at), other_id: None });
             }
             let records = segment.runs.iter().map(|run| run.count).fold(0, u64::saturating_add);
             if records != segment.lines {

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::chain::{Chain, Receipt, Segment};
 use crate::agent::channel::digest::FileId;
-use crate::agent::channel::progress::{Evidence, EvidenceKind, Run, VERSION};
+use crate::agent::channel::evidence::{Evidence, EvidenceKind};
+use crate::agent::channel::progress::{Run, VERSION};
 
 /// Pipelines named in the advice for somebody whose pipeline has no receipts.
 const OTHERS: usize = 5;
@@ -82,6 +83,7 @@ impl Ledger {
         };
         let chain = self.chain(&evidence, beheaded);
         chain.name = evidence.name;
+        chain.origin = chain.origin.or(evidence.origin);
         match evidence.kind {
             EvidenceKind::Segment => chain.segments.push(Segment {
                 from: evidence.from,
@@ -134,6 +136,7 @@ impl Ledger {
                 file: evidence.file,
                 name: evidence.name.clone(),
                 generation: evidence.generation,
+                origin: None,
                 topic,
                 judged,
                 beheaded: false,

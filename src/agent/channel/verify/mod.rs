@@ -6,6 +6,7 @@
 //! Memory: about 500 bytes a file and 250 a segment of all pipelines of the receipt topic. Of records nothing is kept, but for segments
 //! whose lines must be put in order first, up to [`Expect::memory`] (`flight`), and for the first thousand that nobody claims.
 
+mod again;
 mod chain;
 mod flight;
 mod lane;
@@ -79,6 +80,7 @@ impl Judge {
                 (None, _) => {}
             });
         }
+        again::tell(&mut ledger.chains);
         let (flights, strays) = (Flights::new(expect.memory), Strays::default());
         let mut judge = Judge { ledger, expect, topics, now: 0, flights, strays };
         for topic in 0..judge.topics.len() {

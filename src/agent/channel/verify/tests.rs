@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::agent::channel::digest::{Digest, FileId};
+use crate::agent::channel::evidence::{Evidence, EvidenceKind};
 use crate::agent::channel::name::Name;
-use crate::agent::channel::progress::{Evidence, EvidenceKind, Run, VERSION};
+use crate::agent::channel::progress::{Run, VERSION};
 
 const PIPELINE: &str = "c/shop/web/";
 const EXPECT: Expect =
@@ -57,6 +58,7 @@ impl Source {
             from,
             to: self.position,
             lines,
+            origin: None,
             bytes: self.bytes,
             digest: self.digest,
             altered: Default::default(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::agent::channel::digest::FileId;
+
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +41,9 @@ pub enum Flaw {
         from: u64,
         /// The byte behind the last one.
         to: u64,
+        /// The other segment is one of this file id: the file was begun anew, without its progress.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        other_id: Option<FileId>,
     },
     /// Another segment claims the same records.
     ClaimedTwice {
@@ -193,8 +198,14 @@ impl fmt::Display for Flaw {
         match self {
             Flaw::NoSegment { from, to } => write!(f, "missing: no segment speaks of bytes {from} to {to}"),
             Flaw::Missing(lines) => write!(f, "missing in the topic: {lines}"),
-            Flaw::ShippedTwice { from, to } => {
+            Flaw::ShippedTwice { from, to, other_id: None } => {
                 write!(f, "shipped twice: two segments speak of bytes {from} to {to}")
+            }
+            Flaw::ShippedTwice { from, to, other_id: Some(id) } => {
+                write!(
+                    f,
+                    "shipped twice: bytes {from} to {to} are also those of file id {id}, the same file; its progress was lost, or forgotten"
+                )
             }
             Flaw::ClaimedTwice { partition, first, last, by } => {
                 write!(
