@@ -39,6 +39,11 @@ impl Collector for Page {
                 "Bytes that were cut off, or gone with their file when it was looked for again, before they were read.",
                 totals.bytes_lost_unread,
             ),
+            (
+                "begun_anew",
+                "How often a file was cut or rewritten after it was read, and was begun anew as another generation.",
+                totals.begun_anew,
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -210,6 +210,7 @@ impl Status {
                 decode_errors: shot.totals.altered.decode_errors,
                 grew_after_completion: shot.grown.count,
                 bytes_lost_unread: shot.unread.count,
+                begun_anew: shot.anew.count,
                 commits: shot.totals.commits,
                 retries: state.retries,
             },
@@ -266,6 +267,7 @@ fn log_asides(before: &Snapshot, now: &Snapshot) {
 fn log_tallies(before: &Snapshot, now: &Snapshot) {
     log_grown(&before.grown, &now.grown);
     log_unread(&before.unread, &now.unread);
+    log_anew(&before.anew, &now.anew);
 }
 
 /// What was written behind a file's completion is shipped, and its writer's doing is told.
@@ -286,6 +288,16 @@ fn log_unread(before: &Tally, now: &Tally) {
             "LostUnread: {} bytes were cut off, or gone with their file, before they were read, the last of them of {name}; what \
              comes back is shipped all the same. Let whoever moves, removes or truncates files take only those that are completed",
             now.count - before.count
+        );
+    }
+}
+
+/// Where it is a log that is cut when it is copied, that is as it should be.
+fn log_anew(before: &Tally, now: &Tally) {
+    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
+        tracing::info!(
+            "BegunAnew: {name} is no longer what was shipped of it: it was cut, or rewritten, or a loss of power took its last bytes;              it is shipped from its first byte on, as another generation ({} such files so far)",
+            now.count
         );
     }
 }

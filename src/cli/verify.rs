@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::agent::time;
 use super::table::{Output, plain};
 use super::whose::{Invalid, Whose};
-use crate::agent::channel::verify::{File, State, Topic, Unclaimed};
+use crate::agent::channel::verify::{File, Flaw, State, Told, Topic, Unclaimed};
 use crate::agent::plan::brokers;
 use crate::agent::sink::kafka::verify::{Ask, Found, verify};
 use crate::pipeline::Guarantee;
@@ -232,7 +232,9 @@ fn remarks(guarantee: Guarantee, receipts: &str, found: &Found) -> Vec<String> {
             ));
         }
     }
-    let twice = found.verdict.topics.iter().any(|topic| topic.unclaimed > 0);
+    let again = |told: &Told| matches!(told.flaw, Flaw::ShippedTwice { .. });
+    let twice = found.verdict.topics.iter().any(|topic| topic.unclaimed > 0)
+        || found.verdict.files.iter().any(|file| file.flaws.iter().any(again));
     if guarantee != Guarantee::ExactlyOnce && twice {
         said.push(format!("guarantee {guarantee:?} allows lines to be in the topic twice"));
     }

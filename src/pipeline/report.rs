@@ -157,6 +157,9 @@ pub struct Totals {
     /// same, and stays counted.
     #[serde(default)]
     pub bytes_lost_unread: u64,
+    /// How often a file was no longer what was shipped of it (cut, rewritten, torn by a loss of power), and was begun anew.
+    #[serde(default)]
+    pub begun_anew: u64,
     /// Transactions committed.
     pub commits: u64,
     /// Transactions given up and read again.

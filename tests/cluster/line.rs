@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
                 (self.bed.on(node, &count).trim() == files.to_string()).then_some(())
             });
         }
-        let text = said(&mut self.bed.kafka(&["read", &self.topic]), "");
+        let text = said(&mut self.bed.kafka(&["read", &self.topic, "--timeout-ms", "60000"]), "");
         // Partition:P TAB Offset:O TAB value
         let mut found: Vec<&str> = text.lines().filter_map(|line| line.splitn(3, '\t').nth(2)).collect();
         let mut written = self.written.borrow_mut();
@@ -151,9 +151,9 @@ impl<'a> Line<'a> {
 
     /// How many records a `read_committed` reader sees by now.
     pub fn arrived(&self) -> usize {
-        let count = self.bed.kafka(&["count", &self.topic]).output().unwrap();
+        let read = self.bed.kafka(&["read", &self.topic, "--timeout-ms", "15000"]).output().unwrap();
         // It fails while an open transaction holds up the end, and says what it saw all the same.
-        String::from_utf8_lossy(&count.stdout).trim().parse().unwrap_or(0)
+        read.stdout.iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// What there is to see of this pipeline.

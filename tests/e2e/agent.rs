@@ -130,7 +130,7 @@ impl Agent {
     }
 
     pub fn address(&self) -> SocketAddr {
-        until("the agent tells its HTTP address", Duration::from_secs(20), || {
+        until("the agent tells its HTTP address", Duration::from_secs(60), || {
             let log = self.log();
             let url = log.iter().find_map(|(_, said)| said.strip_prefix("http://"))?;
             url.split('/').next()?.parse().ok()
@@ -140,7 +140,7 @@ impl Agent {
     /// Status code, headers and body of a page; `None` where it does not answer (it is stopped or gone).
     pub fn try_get(&self, path: &str) -> Option<(u16, String, String)> {
         let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -154,10 +154,14 @@ impl Agent {
         (code, body)
     }
 
-    pub fn report(&self) -> Report {
-        let (code, body) = self.get("/report");
+    fn try_report(&self) -> Option<Report> {
+        let (code, _, body) = self.try_get("/report")?;
         assert_eq!(code, 200, "{body}");
-        serde_json::from_str(&body).unwrap()
+        Some(serde_json::from_str(&body).unwrap())
+    }
+
+    pub fn report(&self) -> Report {
+        self.try_report().expect("/report does not answer")
     }
 
     /// Waits for a report that `is` as wanted.
@@ -165,7 +169,8 @@ impl Agent {
         let mut last = None;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until(what, limit, || {
-                let report = self.report();
+                // No answer: the machine stalls, or it is still starting. What comes then counts.
+                let report = self.try_report()?;
                 let found = is(&report);
                 last = Some(report.clone());
                 found.then_some(report)

@@ -217,8 +217,8 @@ impl Bed {
     /// Calls `each` with every committed record of a topic, in order within each partition; panics if the end is not reached.
     pub fn read(&self, topic: &str, reader: Reader, each: impl FnMut(Record)) {
         // A busy machine may be silent for longer than it takes to see that a topic ends early. The console's consumer always waits it out.
-        let patience: &[&str] = if reader == Reader::Fast { &["--timeout-ms", "60000"] } else { &[] };
-        let said = self.read_with(patience, topic, reader, each);
+        let patience = ["--timeout-ms", if reader == Reader::Fast { "60000" } else { "15000" }];
+        let said = self.read_with(&patience, topic, reader, each);
         assert!(said.is_ok(), "reading {topic}: {}", said.unwrap_err());
     }
 

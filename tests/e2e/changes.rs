@@ -18,6 +18,8 @@ use super::second_agent::transaction_is_open;
 use super::{bed, until};
 
 const SOON: Duration = Duration::from_secs(60);
+/// For a hundred megabytes in small transactions.
+const LONG: Duration = Duration::from_secs(300);
 /// Small transactions, so that shipping lasts.
 const SLOW: &str = "maxTransactionBytes: 128Ki";
 
@@ -180,7 +182,7 @@ fn a_suspended_agent_commits_reads_no_more_and_goes_on_where_it_was() {
         let report = in_force(&agent, &run);
         assert!(!report.suspended);
     }
-    agent.drained(written.len() as u64, SOON);
+    agent.drained(written.len() as u64, LONG);
     assert_eq!(agent.report().totals.retries, 0);
     exactly(&job, &written);
 }
@@ -202,7 +204,7 @@ fn when_its_pipeline_is_gone_an_agent_commits_lets_go_and_stays_up_until_it_is_b
     until("nothing is left open", SOON, || (!transaction_is_open(&job)).then_some(()));
     until("the directory is free", SOON, || (!is_locked(&job)).then_some(()));
     mount.put(&text, &agent_file(&job));
-    agent.drained(1, SOON);
+    agent.drained(1, LONG);
     assert!(is_locked(&job));
     exactly(&job, &written);
 }

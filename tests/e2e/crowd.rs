@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use super::agent::Agent;
 use super::bad_input::{as_somebody, mode};
 use super::check::{Written, exactly};
 use super::corpus;
-use super::growing::append;
+use super::growing::{append, open};
 use super::job::{Job, Plan};
 use super::{bed, skipped, until};
 
@@ -186,9 +187,12 @@ fn where_no_inotify_is_to_be_had_polling_finds_everything() {
     agent.reports("it runs", SOON, |r| r.flowing);
     let mut written = vec![job.put(b"a.log", b"one\n")];
     agent.drained(1, SOON);
-    append(&job, b"b.log", "two\n");
+    // Open, so that it is not complete before it has all, however long that takes.
+    let mut writer = open(&job, b"b.log");
+    writer.write_all(b"two\n").unwrap();
     agent.reports("it is found", SOON, |r| r.totals.records == 2);
-    append(&job, b"b.log", "three\n");
+    writer.write_all(b"three\n").unwrap();
+    drop(writer);
     written.push(Written::of(b"b.log", "two\nthree\n"));
     agent.drained(2, SOON);
     exactly(&job, &written);
@@ -218,7 +222,7 @@ fn directories_that_come_and_go_during_the_walk_do_not_end_it() {
 #[test]
 fn a_file_whose_mode_is_taken_away_while_it_is_half_read_goes_on_when_it_is_given_back() {
     let Some(bed) = bed::shared() else { return };
-    let source = "settleTime: 1s, pollDelay: 50ms";
+    let source = "settleTime: 15s, pollDelay: 50ms"; // no lease here: it is another user's
     let job = Job::new(bed, "modes", &Plan { source, ..Plan::default() });
     mode(&job.spool, 0o777);
     job.put(b"a.log", b"one\n");

@@ -136,7 +136,7 @@ fn long_lines_are_split_and_counted_and_their_neighbours_pass() {
     let job = Job::new(bed, "longlines", &plan);
     let mut agent = job.start();
     fs::write(job.path(b"a.log"), b"0123456789\n0123456789ab\nshort\n0123456789\r\n").unwrap();
-    let report = agent.drained(1, Duration::from_secs(30));
+    let report = agent.drained(1, Duration::from_secs(60));
     assert_eq!((report.totals.records, report.totals.long_lines), (5, 1));
     assert!(agent.is_running());
     let mut values = vec![];

@@ -19,7 +19,7 @@ fn the_pages_of_an_agent_read_well() {
     std::os::unix::fs::symlink("nowhere", job.path(b"link.log")).unwrap();
     job.put(b"a.log", b"one\ntwo\n");
     let agent = job.start();
-    agent.reports("done", Duration::from_secs(30), |r| r.totals.files == 1 && r.totals.set_aside == 1);
+    agent.reports("done", Duration::from_secs(60), |r| r.totals.files == 1 && r.totals.set_aside == 1);
     let mut pages = String::new();
     for path in ["/healthz", "/readyz", "/metrics", "/report", "/nothing"] {
         let (code, head, body) = agent.try_get(path).unwrap();
@@ -47,7 +47,7 @@ fn hostile_names_make_no_series_and_no_long_report() {
     let Some(bed) = bed::shared() else { return };
     let job = Job::new(bed, "hostile", &Plan::default());
     let agent = job.start();
-    agent.reports("idle", Duration::from_secs(30), |r| r.flowing);
+    agent.reports("idle", Duration::from_secs(60), |r| r.flowing);
     let before = agent.get("/metrics").1;
     for n in 0..300 {
         let name = format!("\"}} 1\n# {n} {}{{label=\"", "x".repeat(150));

@@ -12,7 +12,7 @@ use spoolway::agent::channel::progress::Left;
 
 use super::check::{Content, Written, exactly};
 use super::corpus;
-use super::growing::{append, shipped};
+use super::growing::{append, open, shipped};
 use super::job::{Job, Plan};
 use super::verify::evidence;
 use super::{bed, until};
@@ -129,8 +129,10 @@ fn two_names_swapped_while_their_files_settle_complete_each_its_own_file() {
     let agent = job.start();
     job.put(b"a.log", b"of a\n");
     job.put(b"b.log", b"of b\n");
+    let writers = [open(&job, b"a.log"), open(&job, b"b.log")];
     shipped(&agent, 2);
     swap(&job, "a.log", "b.log");
+    drop(writers);
     agent.drained(2, SOON);
     assert_eq!(fs::read(job.path(b"a.log.COMPLETED")).unwrap(), b"of b\n");
     // A receipt is for whoever looks for the file by the name that it has now.
@@ -140,7 +142,7 @@ fn two_names_swapped_while_their_files_settle_complete_each_its_own_file() {
 #[test]
 fn two_names_swapped_again_and_again_while_their_files_grow_mix_nothing() {
     let Some(bed) = bed::shared() else { return };
-    let source = "settleTime: 2s, pollDelay: 50ms";
+    let source = "settleTime: 5s, pollDelay: 50ms";
     let job = Job::new(bed, "swaps", &Plan { source, partitions: 2, ..Plan::default() });
     let agent = job.start();
     let (mut odd, mut even) = (String::new(), String::new());
@@ -165,8 +167,10 @@ fn names_changed_while_the_agent_sleeps_between_reading_and_renaming_complete_th
     let job = Job::new(bed, "asleep", &Plan { source, ..Plan::default() });
     let agent = job.start();
     job.put(b"a.log", b"of a\n");
+    let writer = open(&job, b"a.log");
     shipped(&agent, 1);
     agent.signal(Signal::STOP);
+    drop(writer);
     rename(&job, "a.log", "b.log");
     let other = job.put(b"a.log", b"another\n");
     agent.signal(Signal::CONT);

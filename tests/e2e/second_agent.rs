@@ -63,7 +63,7 @@ fn a_second_agent_waits_for_the_lock_and_takes_over_when_the_first_is_gone() {
     let slept = stopped.elapsed();
     first.reports("the first goes on undisturbed", SOON, |r| r.totals.bytes > before || r.backlog.bytes == 0);
     // On a very busy machine it slept for longer than its transaction may take.
-    assert!(first.report().totals.retries == 0 || slept > Duration::from_secs(15), "{slept:?}");
+    assert!(first.report().totals.retries == 0 || slept > Duration::from_secs(5), "{slept:?}");
     first.kill();
     second.drained(1, SOON);
     until("all are complete", SOON, || (job.completed() == 3).then_some(()));
@@ -79,7 +79,7 @@ fn an_agent_asleep_for_longer_than_its_transaction_may_take_goes_on_exactly() {
     stop_inside_a_transaction(&agent, &job);
     let asleep = Instant::now();
     until("the coordinator aborts the transaction", SOON, || (!transaction_is_open(&job)).then_some(()));
-    assert!(asleep.elapsed() > Duration::from_secs(15), "only its timeout ended it");
+    assert!(asleep.elapsed() > Duration::from_secs(5), "only its timeout ended it");
     agent.signal(Signal::CONT);
     let report = agent.drained(3, Duration::from_secs(120));
     assert!(report.totals.retries > 0, "it was aborted: {report:#?}");

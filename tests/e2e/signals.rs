@@ -28,7 +28,7 @@ fn sigterm_commits_what_is_read_and_the_next_agent_goes_on() {
     let agent = job.start();
     agent.shipping();
     agent.signal(Signal::TERM);
-    let ended = agent.ended(Duration::from_secs(20));
+    let ended = agent.ended(SOON);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.err.contains("stopping: what is read is committed first, within 20 s"), "{}", ended.err);
     assert!(job.completed() < 3, "it stopped in the middle");
@@ -45,7 +45,7 @@ fn an_interrupted_once_tells_what_is_left_and_fails() {
     let agent = Agent::start(&job.manifest, &["--once", "--http", "127.0.0.1:0"]);
     agent.shipping();
     agent.signal(Signal::INT);
-    let ended = agent.ended(Duration::from_secs(20));
+    let ended = agent.ended(SOON);
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.out.contains("stopped before the end: "), "{}", ended.out);
     assert_eq!(job.once().code, Some(0));
@@ -69,11 +69,11 @@ fn without_kafka_a_stop_ends_by_the_watchdog_and_a_second_signal_at_once() {
     says(&impatient, "stopping: ");
     std::thread::sleep(Duration::from_millis(200)); // signals within 100 ms of each other are one
     impatient.signal(Signal::TERM);
-    let ended = impatient.ended(Duration::from_secs(2));
+    let ended = impatient.ended(SOON);
     assert_eq!(ended.code, Some(1));
     assert!(ended.err.contains("second signal: leaving at once"), "{}", ended.err);
-    let ended = watchdog.ended(Duration::from_secs(8));
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    let ended = watchdog.ended(SOON);
+    assert!(asked.elapsed() < Duration::from_secs(20), "sooner than without the option: {:?}", asked.elapsed());
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(ended.err.contains("not done after 4 s: leaving"), "{}", ended.err);
     bed.restart();
@@ -93,6 +93,6 @@ fn a_stop_while_waiting_for_kafka_ends_cleanly_and_soon() {
     let agent = job.start();
     agent.reports("it says so", SOON, |r| r.message.contains("no broker of"));
     agent.signal(Signal::TERM);
-    let ended = agent.ended(Duration::from_secs(5));
+    let ended = agent.ended(SOON); // the watchdog would end it with another code
     assert_eq!(ended.code, Some(0), "{}", ended.err);
 }

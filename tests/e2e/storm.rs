@@ -145,7 +145,7 @@ fn nothing_is_lost_and_nothing_is_twice_however_often_agent_and_broker_are_kille
     let agent = job.start();
     let all = written.len();
     until("the last agent ships the rest", Duration::from_secs(600), || (job.completed() == all).then_some(()));
-    agent.reports("it is ready", Duration::from_secs(30), |report| report.flowing);
+    agent.reports("it is ready", Duration::from_secs(60), |report| report.flowing);
     drop(agent);
     let took = begin.elapsed();
     let (seen, counts) = prove(&job, &written);

@@ -86,7 +86,7 @@ fn what_a_killed_agent_and_its_successor_shipped_verifies_clean() {
         assert!(found["counts"]["halfShipped"].as_u64() >= Some(1), "the one that grows: {found}");
     }
     written.extend(feed.stop());
-    job.start().drained(1, SOON);
+    let _agent = job.start();
     super::until("all are complete", SOON, || (job.completed() == written.len()).then_some(()));
     let (code, found) = verify(&job, &[]);
     assert_eq!(code, Some(0), "{found}");

@@ -21,6 +21,8 @@ type Placed = (i32, i64, Vec<u8>);
 #[derive(Debug, Default)]
 struct Chain {
     inode: u64,
+    /// Which generation of which file its first segment tells of.
+    origin: Option<(u64, i64, u32)>,
     records: Vec<Vec<u8>>,
     end: u64,
     /// Where a receipt ended it, for a while.
@@ -194,11 +196,23 @@ fn chains(sim: &Sim, wrong: &mut Vec<String>) -> BTreeMap<String, Chain> {
             wrong.push(format!("file {file} ({}), transaction {transaction}: {what}", value.name));
         }
     }
+    begun_once(&chains, wrong);
     for ((transaction, slot), records) in lines {
         wrong
             .push(format!("transaction {transaction}: {} records of slot {slot} belong to no file", records.len()));
     }
     chains
+}
+
+/// Two ids of one generation of a file are told by `spoolway verify` as lines that are there twice.
+fn begun_once(chains: &BTreeMap<String, Chain>, wrong: &mut Vec<String>) {
+    let mut ids: HashMap<_, &str> = HashMap::new();
+    for (id, chain) in chains {
+        let Some(origin) = chain.origin else { continue };
+        if let Some(other) = ids.insert(origin, id) {
+            wrong.push(format!("{origin:?} was begun as {other} and as {id}"));
+        }
+    }
 }
 
 /// One transaction's part of a file: what progress, segment and receipt say is what the log holds.
@@ -230,6 +244,7 @@ fn follow(
         format!("{} segments from {from} to {}", segments.len(), value.position)
     })?;
     for s in segments {
+        chain.origin = chain.origin.or(s.origin.map(|o| (o.inode, o.birth, s.generation)));
         ensure((s.from, s.to) == (from, value.position), || format!("a segment does not go on at {from}: {s:?}"))?;
         ensure(s.lines == records.len() as u64, || {
             format!("a segment of {} lines for {} records: {s:?}", s.lines, records.len())

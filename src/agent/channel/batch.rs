@@ -64,14 +64,14 @@ impl Batch {
 
     /// The transaction took longer than Kafka allows: smaller ones from now on.
     ///
-    /// Nothing changes where none was open: brokers that are away say nothing about how much fits.
+    /// Nothing changes where none was open, or it held no bytes (receipts): brokers that are away say nothing about how much fits.
     pub fn timed_out(&mut self) {
-        if self.began.is_none() {
-            return;
+        if self.began.is_none() || self.bytes == 0 {
+            return self.abandoned();
         }
         self.quick = 0;
         // Halve what was tried, not only what is allowed: a limit far above it would take many timeouts to matter.
-        self.limit = (self.limit.min(self.bytes.max(1)) / 2).max(1);
+        self.limit = (self.limit.min(self.bytes) / 2).max(1);
         self.abandoned();
     }
 
@@ -107,6 +107,14 @@ mod tests {
             batch.timed_out(); // the transaction once, then every attempt to open
         }
         assert_eq!(batch.limit(), 50);
+    }
+
+    #[test]
+    fn a_transaction_of_receipts_alone_says_nothing_about_how_much_fits() {
+        let mut batch = Batch::new(SECOND, 100);
+        batch.add(0, SECOND);
+        batch.timed_out();
+        assert_eq!((batch.limit(), batch.is_open()), (100, false));
     }
 
     #[test]

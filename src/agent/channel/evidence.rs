@@ -62,7 +62,7 @@ pub struct Origin {
     pub inode: u64,
     /// Birth time in nanoseconds since 1970.
     pub birth: i64,
-    /// Mark of the file's first bytes, as far as the first segment goes.
+    /// Mark of the file's first bytes, as far as they were read at once.
     pub head: Mark,
 }
 

@@ -131,6 +131,8 @@ pub struct Channel {
     grown: Tally,
     /// Bytes that were lost unread.
     unread: Tally,
+    /// Files that began a new generation.
+    anew: Tally,
     /// Commit before anything else is read (a file began a new generation).
     commit_now: bool,
     stopping: bool,
@@ -164,6 +166,7 @@ impl Channel {
             barred: HashMap::new(),
             grown: Tally::default(),
             unread: Tally::default(),
+            anew: Tally::default(),
             commit_now: false,
             stopping: false,
             totals: Totals::default(),

@@ -95,7 +95,9 @@ impl Channel {
 
     /// The next chunk: files that should be complete first, then turn by turn over the open ones.
     pub(super) fn next_read(&mut self, now: Duration) -> Option<Read> {
-        while let Some(inode) = self.sealing.pop_front() {
+        // It may have grown, and is then read on beside the others: no more than one such file at a time.
+        while self.reading.len() <= self.settings.max_open {
+            let Some(inode) = self.sealing.pop_front() else { break };
             if self.files.get(&inode).is_some_and(|f| matches!(f.phase, Phase::Settling { .. })) {
                 return self.chunk_of(inode, now);
             }
@@ -315,12 +317,17 @@ impl Channel {
             return self.set_aside(inode, Reason::Rewritten, "its bytes are not those that were shipped", now);
         }
         let (old_id, generation) = (old.id, old.generation + 1);
+        self.anew.add(u64::from(old.position > 0), &old.name);
         // On another topic the old partition may not exist.
         let partition = if old.topic == self.settings.topic { old.partition } else { self.deal.deal(&file.name) };
         let id = FileId(self.ids.u64(..));
         let progress = begin(file, generation, id, &self.settings.topic, partition);
         self.tombstones.push(old_id);
-        file.begun = Some(Box::new(Begun { progress, scanned: 0, slot: None, unverified: true }));
+        let mut begun = Box::new(Begun { progress, scanned: 0, slot: None, unverified: true });
+        // Its progress goes where the old one's tombstone goes, though nothing is read yet: a restart would count generations anew.
+        touch(&mut begun, inode, &mut self.touched);
+        self.batch.add(0, now);
+        file.begun = Some(begun);
         self.set(inode, Phase::Waiting);
     }
 }

@@ -86,6 +86,8 @@ pub struct Snapshot {
     /// Bytes that were cut off, or gone with their file when it was looked for again, before they were read. What comes back ships all the
     /// same, and stays counted.
     pub unread: Tally,
+    /// How often a file was no longer what was shipped of it, and was begun anew.
+    pub anew: Tally,
     /// The byte limit of a transaction in force.
     pub transaction_limit: u64,
 }
@@ -97,6 +99,7 @@ impl Channel {
             totals: self.totals,
             grown: self.grown.clone(),
             unread: self.unread.clone(),
+            anew: self.anew.clone(),
             transaction_limit: self.batch.limit(),
             ..Default::default()
         };

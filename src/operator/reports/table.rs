@@ -143,6 +143,7 @@ fn sum(before: &Totals, now: &Totals) -> Totals {
         decode_errors: before.decode_errors + now.decode_errors,
         grew_after_completion: before.grew_after_completion + now.grew_after_completion,
         bytes_lost_unread: before.bytes_lost_unread + now.bytes_lost_unread,
+        begun_anew: before.begun_anew + now.begun_anew,
         commits: before.commits + now.commits,
         retries: before.retries + now.retries,
     }

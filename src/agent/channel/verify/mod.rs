@@ -80,7 +80,6 @@ impl Judge {
                 (None, _) => {}
             });
         }
-        again::tell(&mut ledger.chains);
         let (flights, strays) = (Flights::new(expect.memory), Strays::default());
         let mut judge = Judge { ledger, expect, topics, now: 0, flights, strays };
         for topic in 0..judge.topics.len() {
@@ -254,7 +253,8 @@ impl Judge {
     }
 
     /// Everything is read.
-    pub fn verdict(self) -> Verdict {
+    pub fn verdict(mut self) -> Verdict {
+        again::tell(&mut self.ledger.chains);
         let agents = &self.ledger.agents;
         let judged = self.ledger.chains.iter().filter(|chain| chain.judged);
         let mut files: Vec<File> = judged

@@ -204,7 +204,8 @@ impl fmt::Display for Flaw {
             Flaw::ShippedTwice { from, to, other_id: Some(id) } => {
                 write!(
                     f,
-                    "shipped twice: bytes {from} to {to} are also those of file id {id}, the same file; its progress was lost, or forgotten"
+                    "shipped twice: bytes {from} to {to} are also those of file id {id}, the same file, begun anew: its progress was not \
+                     kept yet, or was lost, or forgotten"
                 )
             }
             Flaw::ClaimedTwice { partition, first, last, by } => {
