@@ -177,6 +177,44 @@ fn a_completed_file_that_is_overwritten_is_told_once_and_forgotten_like_any() {
 }
 
 #[test]
+fn a_generation_of_which_nothing_is_read_yet_takes_the_old_ones_place_in_one_transaction() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(waits);
+    let old = scene.progress();
+    // Not a whole line: nothing of it ships, and a restart must not take it for the first generation.
+    scene.put(1, "a.log", 1, b"tw");
+    scene.until(|step| matches!(step, Step::Commit));
+    let (closing, tombstones) = scene.channel.closing(vec![]);
+    let taken: Vec<_> =
+        closing.iter().map(|c| (c.progress.generation, c.progress.position, c.evidence("a").len())).collect();
+    assert_eq!((tombstones, taken), (vec![old.id], vec![(2, 0, 0)]));
+    assert_eq!(scene.channel.snapshot().anew.count, 1);
+}
+
+#[test]
+fn settled_files_that_have_grown_are_read_on_one_at_a_time_beside_the_open_ones() {
+    let mut scene =
+        Scene::new(Settings { max_open: 1, max_transaction_bytes: 1, poll: 60 * SECOND, ..settings(false) });
+    for inode in 1..=4 {
+        scene.put(inode, "a.log", 1, b"one\n");
+    }
+    scene.until(waits);
+    for inode in 1..=4 {
+        scene.put(inode, "a.log", 1, b"one\ntwo\nsix\nten\n");
+    }
+    scene.now += 2 * SECOND;
+    let mut reads = 0;
+    while let Step::Read(read) = scene.until(|step| matches!(step, Step::Read(_)) || waits(step)) {
+        scene.read(&read);
+        reads += 1;
+        let open = (1..=4).filter(|inode| scene.channel.reads_on(*inode)).count();
+        assert!(open <= 2, "maxOpenFiles, and one that is settled: {open}");
+    }
+    assert_eq!((reads >= 12, scene.lines.len()), (true, 16));
+}
+
+#[test]
 fn once_does_not_end_on_a_listing_that_was_torn_by_a_rename() {
     let mut scene = Scene::new(settings(true));
     scene.put(1, "a.log", 1, b"one\n");
