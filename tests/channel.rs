@@ -189,6 +189,7 @@ fn a_generation_of_which_nothing_is_read_yet_takes_the_old_ones_place_in_one_tra
     let taken: Vec<_> =
         closing.iter().map(|c| (c.progress.generation, c.progress.position, c.evidence("a").len())).collect();
     assert_eq!((tombstones, taken), (vec![old.id], vec![(2, 0, 0)]));
+    scene.channel.committed(scene.now);
     assert_eq!(scene.channel.snapshot().anew.count, 1);
 }
 

@@ -296,7 +296,8 @@ fn log_unread(before: &Tally, now: &Tally) {
 fn log_anew(before: &Tally, now: &Tally) {
     if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
         tracing::info!(
-            "BegunAnew: {name} is no longer what was shipped of it: it was cut, or rewritten, or a loss of power took its last bytes;              it is shipped from its first byte on, as another generation ({} such files so far)",
+            "BegunAnew: {name} is no longer what was shipped of it: it was cut, or rewritten, or a loss of power took its last bytes; \
+             it is shipped from its first byte on, as another generation ({} times so far)",
             now.count
         );
     }

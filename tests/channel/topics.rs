@@ -23,6 +23,25 @@ fn a_generation_on_another_topic_gets_a_partition_of_that_topic() {
 }
 
 #[test]
+fn a_generation_of_which_nothing_is_shipped_goes_where_the_pipeline_sends_by_now() {
+    let mut scene = Scene::new(settings(false));
+    scene.put(1, "a.log", 1, b"one\n");
+    scene.until(waits);
+    scene.put(1, "a.log", 1, b"");
+    scene.until(|step| matches!(step, Step::Commit));
+    scene.until(waits);
+    let new = scene.progress();
+    assert_eq!((new.generation, new.position), (2, 0));
+    let old = Progress { partition: 49, topic: "old".into(), ..new };
+    scene.channel.resume(vec![old], 3, scene.now);
+    scene.put(1, "a.log", 1, b"two\n");
+    scene.until(|step| matches!(step, Step::Complete(_)));
+    let new = scene.progress();
+    assert_eq!((new.topic.as_str(), new.generation, scene.lines.join(" ").as_str()), ("test", 2, "one two"));
+    assert!(new.partition < 3, "partition {} does not exist", new.partition);
+}
+
+#[test]
 fn a_file_begun_before_a_change_finishes_on_its_topic_and_partition_and_new_files_see_the_change() {
     let robin = |topic: &str| Settings {
         topic: topic.into(),

@@ -47,6 +47,9 @@ impl Batch {
 
     /// The transaction committed.
     pub fn committed(&mut self, now: Duration) {
+        if self.bytes == 0 {
+            return self.abandoned(); // receipts: they say nothing about how much fits
+        }
         let quick = self.began.is_some_and(|began| now < began + self.interval * 2);
         self.quick = if quick { self.quick + 1 } else { 0 };
         if self.quick >= QUICK_COMMITS && self.limit < self.max_bytes {
@@ -115,6 +118,13 @@ mod tests {
         batch.add(0, SECOND);
         batch.timed_out();
         assert_eq!((batch.limit(), batch.is_open()), (100, false));
+        batch.add(100, SECOND);
+        batch.timed_out();
+        for _ in 0..20 {
+            batch.add(0, SECOND);
+            batch.committed(SECOND);
+        }
+        assert_eq!((batch.limit(), batch.is_open()), (50, false));
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Channel {
                 self.totals.lines += slot.lines;
                 self.totals.altered += slot.altered;
                 self.totals.bytes += begun.progress.position - slot.from;
+                self.anew.add(u64::from(slot.anew), &file.name);
             }
             if file.phase == Phase::Sealed {
                 // With Track there is nothing to do; should it change, the next listing shows it.

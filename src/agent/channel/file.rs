@@ -192,6 +192,8 @@ pub struct Slot {
     pub altered: Altered,
     /// Its end, when its last byte is within.
     pub ended: Option<End>,
+    /// It took the place of another generation, of which something was shipped.
+    pub anew: bool,
 }
 
 impl File {

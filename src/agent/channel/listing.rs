@@ -150,6 +150,13 @@ impl Channel {
             if begun.slot.is_some() {
                 return self.set(inode, Phase::Waiting);
             }
+            // Nothing of it is shipped, so nothing holds it to where it would have gone.
+            let progress = &mut begun.progress;
+            let elsewhere = progress.topic != self.settings.topic || !self.deal.has(progress.partition);
+            if progress.position == 0 && elsewhere {
+                progress.topic.clone_from(&self.settings.topic);
+                progress.partition = self.deal.deal(&file.name);
+            }
         }
         match &file.begun {
             Some(begun) if !file.may_be(&begun.progress) => {

@@ -119,7 +119,13 @@ impl Channel {
         // Nobody is asked for a lease, and no more is read than what tells one kind of file from another.
         let read = Read { fresh: true, seal: false, len: read.back + HEAD_BYTES, ..read };
         match look(&read, data) {
-            Ok(chunk) => return self.recognise(&read, &chunk, data, now),
+            Ok(chunk) => {
+                let is_known = self.recognise(&read, &chunk, data, now);
+                if let Some(begun) = self.files.get_mut(&inode).and_then(|file| file.begun.as_deref_mut()) {
+                    begun.slot = None; // no commit comes that would take it
+                }
+                return is_known;
+            }
             Err(FileError::Vanished) => self.vanished(inode, now),
             Err(FileError::Aside(reason, why)) => self.set_aside(inode, reason, &why, now),
         }
@@ -259,5 +265,22 @@ mod tests {
         insta::assert_snapshot!(planned(&disk, committed.clone(), false).join("\n"));
         let tracked = planned(&disk, committed, true);
         assert_eq!(tracked[0], "done.log Complete from 4 waits 0 to old/Some(7)");
+    }
+
+    #[test]
+    fn a_file_whose_place_another_takes_while_it_is_looked_at_is_looked_at_once_more_and_no_more() {
+        let stat = |birth| Stat { inode: 1, size: 4, birth: Some(birth), links: 1, ..Stat::default() };
+        let mut channel = Channel::new(settings(false), 1);
+        channel.resume(vec![Progress { birth: Some(1), ..progress(1, b"one\n", false) }], 3, Duration::ZERO);
+        let entry = Entry { name: Name::new(b"a.log"), stat: stat(1), obstacle: None };
+        channel.listed(vec![entry], Duration::ZERO, Duration::ZERO);
+        let mut looks = 0;
+        let planned = channel.plan(Duration::ZERO, |_, data| {
+            looks += 1;
+            assert!(looks < 9, "it does not end");
+            *data = b"two\n".to_vec();
+            Ok(Chunk { stat: stat(looks.min(2)), head: None, end: true, writer: Writer::NotAsked })
+        });
+        assert_eq!(planned.iter().map(|file| file.fate.clone()).collect::<Vec<_>>(), [Fate::Begins]);
     }
 }

@@ -317,7 +317,7 @@ impl Channel {
             return self.set_aside(inode, Reason::Rewritten, "its bytes are not those that were shipped", now);
         }
         let (old_id, generation) = (old.id, old.generation + 1);
-        self.anew.add(u64::from(old.position > 0), &old.name);
+        let anew = old.position > 0;
         // On another topic the old partition may not exist.
         let partition = if old.topic == self.settings.topic { old.partition } else { self.deal.deal(&file.name) };
         let id = FileId(self.ids.u64(..));
@@ -325,7 +325,7 @@ impl Channel {
         self.tombstones.push(old_id);
         let mut begun = Box::new(Begun { progress, scanned: 0, slot: None, unverified: true });
         // Its progress goes where the old one's tombstone goes, though nothing is read yet: a restart would count generations anew.
-        touch(&mut begun, inode, &mut self.touched);
+        touch(&mut begun, inode, &mut self.touched).anew = anew;
         self.batch.add(0, now);
         file.begun = Some(begun);
         self.set(inode, Phase::Waiting);

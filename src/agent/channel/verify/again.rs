@@ -1,55 +1,86 @@
 //! Files that were begun anew from their first byte without their progress: two ids of one generation of a file. Pure.
 //!
-//! Known by what their first segments tell. Not seen: a file without a birth time, and one of a higher generation (they are counted anew too).
+//! Told only where it is proved by what both begin with, for a file that lost its progress may have been rewritten too. Not seen: a file
+//! without a birth time, and one of a higher generation (they are counted anew too).
 
 use std::collections::HashMap;
 
-use super::chain::{Chain, Segment};
+use super::chain::Chain;
 use super::state;
 use super::verdict::{Flaw, State};
+use crate::agent::channel::digest::{Digest, Mark};
 use crate::agent::channel::evidence::Origin;
+use crate::agent::channel::file::HEAD_BYTES;
 
-/// Says so of the one that got further, where the other one can be read; all that is wrong with them by themselves is known.
+/// Says so of the one that got further; what is wrong with each by itself is known, and such chains are left out.
 pub(super) fn tell(chains: &mut [Chain]) {
-    let mut by_file: HashMap<_, Vec<usize>> = HashMap::new();
-    for (index, chain) in
-        chains.iter().enumerate().filter(|(_, chain)| chain.judged && state(chain) != State::Expired)
-    {
-        if let Some(Origin { inode, birth, .. }) = chain.origin {
-            let file = (chain.agent, chain.topic, inode, birth, chain.generation);
-            by_file.entry(file).or_default().push(index);
+    let key = |chain: &Chain| {
+        let Origin { inode, birth, .. } = chain.origin?;
+        let fine = matches!(state(chain), State::Complete | State::HalfShipped | State::Unproven);
+        (chain.judged && fine).then_some((chain.agent, chain.topic, inode, birth, chain.generation))
+    };
+    let mut begun: Vec<u32> = (0..chains.len() as u32).filter(|at| key(&chains[*at as usize]).is_some()).collect();
+    begun.sort_unstable_by_key(|at| {
+        let chain = &chains[*at as usize];
+        (key(chain), chain.closed, chain.position, chain.file)
+    });
+    let mut told = vec![];
+    for same in begun.chunk_by(|one, two| key(&chains[*one as usize]) == key(&chains[*two as usize])) {
+        let [others @ .., furthest] = same else { continue };
+        if others.is_empty() {
+            continue;
         }
-    }
-    for mut same in by_file.into_values().filter(|same| same.len() > 1) {
-        same.sort_unstable_by_key(|index| (chains[*index].closed, chains[*index].position, chains[*index].file));
-        let Some(furthest) = same.pop() else { continue };
-        for other in same {
-            let to = chains[furthest].position.min(chains[other].position);
-            let other_id = Some(chains[other].file);
-            if agree(&chains[furthest], &chains[other]) {
-                chains[furthest].add(Flaw::ShippedTwice { from: 0, to, other_id });
+        let beginning = Beginning::of(&chains[*furthest as usize]);
+        for other in others.iter().map(|other| &chains[*other as usize]) {
+            if let Some(to) = beginning.in_common(other) {
+                told.push((*furthest, Flaw::ShippedTwice { from: 0, to, other_id: Some(other.file) }));
             }
         }
     }
+    for (chain, flaw) in told {
+        chains[chain as usize].add(flaw);
+    }
 }
 
-/// False where they begin with other bytes, or both end a segment at the same byte with other content before it: the file was
-/// rewritten meanwhile.
-fn agree(one: &Chain, two: &Chain) -> bool {
-    let (one_head, two_head) = (one.origin.map(|origin| origin.head), two.origin.map(|origin| origin.head));
-    if matches!((one_head, two_head), (Some(one), Some(two)) if one.len == two.len && one.hash != two.hash) {
-        return false;
+/// What is known of a chain's bytes.
+struct Beginning {
+    head: Option<Mark>,
+    position: u64,
+    /// Where segments end, and the digest up to there.
+    ends: HashMap<u64, Digest>,
+}
+
+impl Beginning {
+    fn of(chain: &Chain) -> Self {
+        let ends = chain.segments.iter().map(|segment| (segment.to, segment.digest)).collect();
+        Beginning { head: chain.origin.map(|origin| origin.head), position: chain.position, ends }
     }
-    let ends: HashMap<_, _> = one.segments.iter().map(|segment| (segment.to, segment.digest)).collect();
-    let differs = |segment: &Segment| ends.get(&segment.to).is_some_and(|digest| *digest != segment.digest);
-    !two.segments.iter().any(differs)
+
+    /// Up to which byte the other is the same: to its end where the first bytes are, or to the last end that they share. `None` where
+    /// neither proves it, or an end that they share tells of other content.
+    fn in_common(&self, other: &Chain) -> Option<u64> {
+        let mut shared = None;
+        for segment in &other.segments {
+            match self.ends.get(&segment.to) {
+                Some(digest) if *digest == segment.digest => shared = shared.max(Some(segment.to)),
+                Some(_) => return None,
+                None => {}
+            }
+        }
+        let whole = |head: &Mark| head.len as usize == HEAD_BYTES;
+        let head = self.head.filter(whole).filter(|head| other.origin.is_some_and(|origin| origin.head == *head));
+        head.map(|_| self.position.min(other.position)).or(shared)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::channel::digest::{Digest, FileId, Mark};
+    use crate::agent::channel::digest::FileId;
     use crate::agent::channel::name::Name;
+    use crate::agent::channel::verify::chain::Segment;
+
+    const HEAD: Mark = Mark { len: HEAD_BYTES as u32, hash: 1 };
 
     /// A file whose segments end at these bytes, with these digests; the last one with a receipt, where it is closed.
     fn chain(id: u64, ends: &[(u64, u8)], closed: bool) -> Chain {
@@ -68,7 +99,7 @@ mod tests {
             file: FileId(id),
             name: Name::new(b"a.log"),
             generation: 1,
-            origin: Some(Origin { inode: 7, birth: 9, head: Mark::of(b"aaa") }),
+            origin: Some(Origin { inode: 7, birth: 9, head: HEAD }),
             topic: 0,
             judged: true,
             beheaded: false,
@@ -99,7 +130,7 @@ mod tests {
         for one in [
             from(Origin { inode: 8, ..origin }),
             from(Origin { birth: 8, ..origin }),
-            from(Origin { head: Mark::of(b"bbb"), ..origin }),
+            from(Origin { head: Mark { hash: 2, ..HEAD }, ..origin }),
             chain(1, &[(4, 9), (8, 9)], false),
             Chain { agent: 1, ..half.clone() },
             Chain { topic: 1, ..half.clone() },
@@ -108,8 +139,10 @@ mod tests {
         ] {
             assert_eq!(told(one.clone(), whole.clone()), [one.flaws, vec![]]);
         }
-        // It was shorter when it was begun first.
-        assert_eq!(told(from(Origin { head: Mark::of(b"a"), ..origin }), whole.clone()), [vec![], twice(8, 1)]);
+        // It was shorter when it was begun first: an end that they share proves it, up to there.
+        let shorter = |chain: Chain| Chain { origin: Some(Origin { head: Mark::of(b"a"), ..origin }), ..chain };
+        assert_eq!(told(shorter(half.clone()), whole.clone()), [vec![], vec![]]);
+        assert_eq!(told(shorter(chain(1, &[(4, 2), (8, 1)], false)), whole.clone()), [vec![], twice(4, 1)]);
         // Nobody knows that of a file without a birth time.
         let nameless = |chain: &Chain| Chain { origin: None, ..chain.clone() };
         assert_eq!(told(nameless(&half), nameless(&whole)), [vec![], vec![]]);
