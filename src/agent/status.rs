@@ -272,7 +272,7 @@ fn log_tallies(before: &Snapshot, now: &Snapshot) {
 
 /// What was written behind a file's completion is shipped, and its writer's doing is told.
 fn log_grown(before: &Tally, now: &Tally) {
-    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
+    if let Some(name) = now.news(before) {
         tracing::warn!(
             "GrewAfterCompletion: {name} was written to after it was completed ({} times so far); what is new is shipped. No later \
              than an hour after completion, that is: raise settleTime above the pauses of the writer, or let it write NAME.tmp and rename it",
@@ -283,7 +283,7 @@ fn log_grown(before: &Tally, now: &Tally) {
 
 /// What somebody took away before it was read, nobody can ship.
 fn log_unread(before: &Tally, now: &Tally) {
-    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
+    if let Some(name) = now.news(before) {
         tracing::warn!(
             "LostUnread: {} bytes were cut off, or gone with their file, before they were read, the last of them of {name}; what \
              comes back is shipped all the same. Let whoever moves, removes or truncates files take only those that are completed",
@@ -294,7 +294,7 @@ fn log_unread(before: &Tally, now: &Tally) {
 
 /// Where it is a log that is cut when it is copied, that is as it should be.
 fn log_anew(before: &Tally, now: &Tally) {
-    if let Some(name) = now.last.as_ref().filter(|_| now.count > before.count) {
+    if let Some(name) = now.news(before) {
         tracing::info!(
             "BegunAnew: {name} is no longer what was shipped of it: it was cut, or rewritten, or a loss of power took its last bytes; \
              it is shipped from its first byte on, as another generation ({} times so far)",

@@ -1,10 +1,7 @@
 //! Memory and idle work stay within bounds under any input: the numbers are promises (`docs/exactly-once.md`, "What it costs").
 
 use std::fs::{self, File};
-use std::time::{Duration, Instant};
-
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::time::Duration;
 
 use super::bed::{self, Reader};
 use super::job::{Job, Plan};
@@ -12,25 +9,10 @@ use super::job::{Job, Plan};
 const LONG: Duration = Duration::from_secs(240);
 const MIB: u64 = 1 << 20;
 
-/// Bytes of the values of the first `count` records. Not by Kafka's own reader: a fetch of them, decompressed, is larger than its heap.
+/// Bytes of the values of the first `count` records.
 fn bytes_of(job: &Job, count: u64) -> u64 {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &job.bed.address)
-        .set("group.id", "bounds")
-        .set("isolation.level", "read_committed");
-    let consumer: BaseConsumer = config.create().unwrap();
-    let mut all = TopicPartitionList::new();
-    all.add_partition_offset(&job.topic, 0, Offset::Beginning).unwrap();
-    consumer.assign(&all).unwrap();
-    let (mut records, mut bytes, limit) = (0, 0, Instant::now() + LONG);
-    while records < count {
-        assert!(Instant::now() < limit, "{records} of {count} records in time");
-        // An error is a connection's, or the group's that is not needed: the client goes on by itself.
-        if let Some(Ok(record)) = consumer.poll(Duration::from_secs(1)) {
-            (records, bytes) = (records + 1, bytes + record.payload_len() as u64);
-        }
-    }
+    let mut bytes = 0;
+    job.consume(1, count, LONG, |record| bytes += record.payload_len() as u64);
     bytes
 }
 

@@ -2,11 +2,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use spoolway::agent::channel::partitioner::of_key;
 
 use super::bed;
@@ -79,25 +77,10 @@ struct Sent {
     value: String,
 }
 
-fn sent(job: &Job, partitions: i32, count: usize) -> Vec<Sent> {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &job.bed.address)
-        .set("group.id", "options")
-        .set("isolation.level", "read_committed");
-    let consumer: BaseConsumer = config.create().unwrap();
-    let mut all = TopicPartitionList::new();
-    for partition in 0..partitions {
-        all.add_partition_offset(&job.topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&all).unwrap();
+fn sent(job: &Job, partitions: i32, count: u64) -> Vec<Sent> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut found = vec![];
-    let limit = Instant::now() + SOON;
-    while found.len() < count {
-        assert!(Instant::now() < limit, "{} of {count} records in time", found.len());
-        // An error is a connection's, or the group's that is not needed: the client goes on by itself.
-        let Some(Ok(message)) = consumer.poll(Duration::from_secs(1)) else { continue };
+    let consumer = job.consume(partitions, count, SOON, |message| {
         let headers = message.headers().into_iter().flat_map(Headers::iter);
         found.push(Sent {
             partition: message.partition(),
@@ -105,7 +88,7 @@ fn sent(job: &Job, partitions: i32, count: usize) -> Vec<Sent> {
             headers: headers.map(|h| (h.key.to_owned(), text(h.value.unwrap()))).collect(),
             value: text(message.payload().unwrap()),
         });
-    }
+    });
     assert!(!matches!(consumer.poll(Duration::from_millis(500)), Some(Ok(_))), "more than {count} records");
     found
 }

@@ -83,16 +83,17 @@ fn in_the_place_of_one(job: &Job, files: &[PathBuf]) -> Option<(PathBuf, usize)>
     for (n, file) in files.iter().enumerate() {
         let inode = fs::metadata(file).unwrap().ino();
         fs::remove_file(file).unwrap();
-        // Lower ones that are free are given out first, and other tests make files too.
-        for _ in 0..if found.is_none() { 200 } else { 0 } {
+        let mut one_more = |_| {
             // In the directory where the files were made: inodes are given out by directory.
             let other = job.home().join(format!("other-{}", others.len()));
             if File::create(&other).unwrap().metadata().unwrap().ino() == inode {
-                found = Some((other, n));
-                break;
+                return Some((other, n));
             }
             others.push(other);
-        }
+            None
+        };
+        // Lower ones that are free are given out first, and other tests make files too.
+        found = found.or_else(|| (0..200).find_map(&mut one_more));
     }
     others.iter().for_each(|other| fs::remove_file(other).unwrap());
     let (other, n) = found?;

@@ -69,7 +69,7 @@ impl Batch {
     ///
     /// Nothing changes where none was open, or it held no bytes (receipts): brokers that are away say nothing about how much fits.
     pub fn timed_out(&mut self) {
-        if self.began.is_none() || self.bytes == 0 {
+        if self.bytes == 0 {
             return self.abandoned();
         }
         self.quick = 0;

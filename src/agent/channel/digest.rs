@@ -84,7 +84,7 @@ impl fmt::Display for Digest {
 as_json_string!(Digest, "digest");
 
 /// A hash of a few of a file's bytes, by which it is known again: their number and XXH3-64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mark {
     /// Bytes hashed.
     pub len: u32,

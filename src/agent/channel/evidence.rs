@@ -56,7 +56,7 @@ pub struct Evidence {
 }
 
 /// A file of the directory. Two ids of one origin: the file was begun anew, without its progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Inode number.
     pub inode: u64,

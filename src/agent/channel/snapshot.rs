@@ -49,6 +49,11 @@ impl Tally {
             self.last = Some(file.clone());
         }
     }
+
+    /// The file of the last ones, where there are more than `before`.
+    pub fn news(&self, before: &Tally) -> Option<&Name> {
+        self.last.as_ref().filter(|_| self.count > before.count)
+    }
 }
 
 /// A file that needs a person.
