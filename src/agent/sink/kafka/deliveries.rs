@@ -25,11 +25,10 @@ pub struct Failed {
     pub topic: String,
 }
 
-impl Failed {
-    /// It was given up since another one failed, or since the client did: why, a fatal error's own words tell.
-    pub fn is_fallout(&self) -> bool {
-        matches!(self.code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal)
-    }
+/// A record was given up, or refused, since another one failed or the client did. Why is told elsewhere; taken for the cause, it would be
+/// tried again at once, whatever it was.
+pub fn tells_no_cause(code: Code) -> bool {
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::State)
 }
 
 impl Deliveries {
@@ -53,7 +52,7 @@ impl Deliveries {
             self.failed = Some(failed);
             return;
         };
-        let cause = first.is_fallout() && !failed.is_fallout();
+        let cause = tells_no_cause(first.code) && !tells_no_cause(failed.code);
         let too_large = [first.code, failed.code] == [Code::MessageSizeTooLarge; 2];
         if cause || too_large && failed.slot.is_some() && failed.bytes > first.bytes {
             *first = failed;
@@ -94,8 +93,6 @@ mod tests {
     fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
         let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes, topic: "web".into() };
-        // As after a successor took over: "fatal" alone would be taken for something that may be tried again at once.
-        assert!(failed(1, Code::Fatal, 0).is_fallout());
         deliveries.failed(failed(2, Code::PurgeQueue, 1000));
         deliveries.failed(failed(3, Code::MessageSizeTooLarge, 10));
         deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));

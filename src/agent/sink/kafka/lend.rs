@@ -336,6 +336,13 @@ impl Lender {
         }
     }
 
+    /// As if the brokers' answer had made the client useless.
+    #[cfg(test)]
+    pub fn give_up(&self, code: rdk::rd_kafka_resp_err_t) {
+        // SAFETY: the handle is the living producer's.
+        unsafe { rdk::rd_kafka_test_fatal_error(self.producer.client().native_ptr(), code, c"test".as_ptr()) };
+    }
+
     fn topic(&mut self, name: &str) -> Result<*mut rdk::rd_kafka_topic_t, Code> {
         if let Some(topic) = self.topics.get(name) {
             return Ok(topic.0);

@@ -11,8 +11,8 @@ use rdkafka::util::Timeout;
 
 use super::Producer;
 use super::client::SLICE;
-use super::deliveries::{Deliveries, Failed};
-use super::failure::{Doing, Names, judge, judge_code};
+use super::deliveries::{Deliveries, Failed, tells_no_cause};
+use super::failure::{Doing, Names, code_of, judge, judge_code};
 use super::lend::{Context, Lender};
 use crate::agent::channel::file::Reason;
 use crate::agent::channel::splitter::Line;
@@ -45,32 +45,34 @@ pub struct Sender {
 impl Sender {
     fn judge(&self, error: &KafkaError, doing: Doing) -> SinkError {
         self.lender.producer().poll(Duration::ZERO);
-        let heard = self.context.heard.last();
-        self.delivery_failure().unwrap_or_else(|| judge(error, doing, &self.names, heard.as_ref()))
+        let no_cause = code_of(error).filter(|code| tells_no_cause(*code));
+        self.delivery_failure()
+            .or_else(|| no_cause.and_then(|_| self.cause()).map(|cause| self.judge_cause(cause)))
+            .unwrap_or_else(|| judge(error, doing, &self.names, self.context.heard.last().as_ref()))
     }
 
-    /// What a delivery report said is closer to the cause than what the next call says. But a fatal error, such as that a
-    /// successor took over, purges the queue: then the reports are the fallout.
+    /// What a delivery report said is closer to the cause than what the next call says.
     fn delivery_failure(&self) -> Option<SinkError> {
-        let mut failed = self.context.deliveries().failure()?.clone();
+        let failed = self.context.deliveries().failure()?.clone();
+        Some(self.judge_failed(failed))
+    }
+
+    /// A fatal error, such as that a successor took over, purges the queue, and refuses whatever is sent then: its cause is told elsewhere.
+    fn judge_failed(&self, mut failed: Failed) -> SinkError {
         let deadline = Instant::now() + CAUSE;
-        while failed.is_fallout() {
-            if let Some((code, said)) = self.cause() {
-                let (heard, topic) = (self.context.heard.last(), self.context.heard.refused_topic());
-                let doing = match (code, topic.as_deref()) {
-                    (_, Some(topic)) => Doing::Sending(topic),
-                    (Code::TopicAuthorizationFailed, None) => Doing::Commit, // it may be any of the three
-                    _ => Doing::Sending(&self.topic),
-                };
-                return Some(judge_code(code, &said, doing, &self.names, heard.as_ref()));
+        while tells_no_cause(failed.code) {
+            if let Some(cause) = self.cause() {
+                return self.judge_cause(cause);
             }
             if Instant::now() >= deadline {
                 break;
             }
             self.lender.producer().poll(Duration::from_millis(10));
-            failed = self.context.deliveries().failure()?.clone();
+            if let Some(told) = self.context.deliveries().failure() {
+                failed = told.clone();
+            }
         }
-        Some(self.judge_delivery(failed))
+        self.judge_delivery(failed)
     }
 
     /// Why the client gave everything up, in its own words.
@@ -84,6 +86,16 @@ impl Sender {
             Some(Err(KafkaError::Transaction(e))) if e.txn_requires_abort() => Some((e.code(), e.string())),
             _ => None,
         }
+    }
+
+    fn judge_cause(&self, (code, said): (Code, String)) -> SinkError {
+        let (heard, topic) = (self.context.heard.last(), self.context.heard.refused_topic());
+        let doing = match (code, topic.as_deref()) {
+            (_, Some(topic)) => Doing::Sending(topic),
+            (Code::TopicAuthorizationFailed, None) => Doing::Commit, // it may be any of the three
+            _ => Doing::Sending(&self.topic),
+        };
+        judge_code(code, &said, doing, &self.names, heard.as_ref())
     }
 
     /// Brokers refuse a batch as a whole. Only of a record that is as large as a batch may be is it known that it travelled alone;
@@ -145,10 +157,10 @@ impl Producer for Sender {
         self.lender.producer().poll(Duration::ZERO);
         match self.delivery_failure() {
             Some(failure) => Err(failure),
-            // The client itself refuses a record for its own size only.
+            // The client itself refuses a record for its own size, or since it gave up already: that may be before any report tells it.
             None => sent.map_err(|code| {
                 let topic = to.topic.clone();
-                self.judge_delivery(Failed { slot: Some(to.slot), code, bytes: u64::MAX, topic })
+                self.judge_failed(Failed { slot: Some(to.slot), code, bytes: u64::MAX, topic })
             }),
         }
     }
@@ -231,7 +243,71 @@ fn gathered(body: &[u8], lines: &[Line]) -> (Vec<u8>, Vec<Line>) {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, DefaultProducerContext};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use rdkafka::{ClientConfig, config::FromClientConfigAndContext};
+
     use super::*;
+
+    fn sender(brokers: &MockCluster<'static, DefaultProducerContext>) -> Sender {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", brokers.bootstrap_servers())
+            .set("transactional.id", "spoolway/local/shop/web/a1");
+        let context = Context::default();
+        let producer = BaseProducer::from_config_and_context(&config, context.clone()).unwrap();
+        producer.init_transactions(Duration::from_secs(60)).unwrap();
+        let names = Names {
+            bootstrap: "dn1:9092".into(),
+            principal: "User:web".into(),
+            id_prefix: "spoolway/local/shop/".into(),
+            checkpoint_topic: "checkpoints".into(),
+        };
+        let (lender, smaller) = (Lender::new(producer), Arc::default());
+        let mut sender = Sender {
+            lender,
+            transactional: true,
+            context,
+            names,
+            topic: "web".into(),
+            batch: 1_000_000,
+            smaller,
+            asked: None,
+        };
+        sender.begin().unwrap();
+        sender
+    }
+
+    fn send_a_line(sender: &mut Sender) -> Result<(), SinkError> {
+        let to = Records { topic: "web".into(), ..Records::default() };
+        sender.lines(&to, &mut b"one".to_vec(), &[Line::new(0, 3)])
+    }
+
+    /// The client learns by itself that it is of no use any more, and no record that it has can tell why.
+    #[test]
+    fn a_client_that_gave_up_is_asked_why_by_whatever_call_comes_next() {
+        let brokers = MockCluster::new(1).unwrap();
+        let fenced = Some((Failure::Fenced, FlowReason::Fenced));
+        let told = |error: SinkError| Some((error.failure, error.reason));
+        let mut sending = sender(&brokers);
+        sending.lender.give_up(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FENCED);
+        assert_eq!(send_a_line(&mut sending).map_err(told), Err(fenced));
+        let mut recording = sender(&brokers);
+        recording.lender.give_up(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FENCED);
+        assert_eq!(recording.record("web", None, "key", None).map_err(told), Err(fenced));
+
+        // A transaction that can only be aborted: what it holds waits, and is not reported.
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        brokers.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refused]);
+        let mut sending = sender(&brokers);
+        send_a_line(&mut sending).unwrap();
+        while sending.cause().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let missing = Some((Failure::RetrySlowly, FlowReason::MissingGrant));
+        assert_eq!(send_a_line(&mut sending).map_err(told), Err(missing));
+    }
 
     #[test]
     fn lines_are_gathered_with_what_they_know_of_their_place() {
