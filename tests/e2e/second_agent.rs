@@ -28,16 +28,15 @@ pub fn transaction_is_open(job: &Job) -> bool {
     end("read_committed") < end("read_uncommitted")
 }
 
-/// SIGSTOP at a moment when a transaction is open. It is stopped at other moments too before that one is found: since when, this returns.
-fn stop_inside_a_transaction(agent: &Agent, job: &Job) -> Instant {
-    let mut first_stop = None;
+/// SIGSTOP at a moment when a transaction is open: since when it is stopped, and its last report before that.
+fn stop_inside_a_transaction(agent: &Agent, job: &Job) -> (Instant, Report) {
     until("it is stopped inside a transaction", SOON, || {
-        agent.shipping();
-        first_stop.get_or_insert_with(Instant::now);
+        let report = agent.shipping();
+        let stopped = Instant::now();
         agent.signal(Signal::STOP);
         // A second look, for of a commit that is on its way already the brokers make an end without it.
         if transaction_is_open(job) && transaction_is_open(job) {
-            return first_stop;
+            return Some((stopped, report));
         }
         agent.signal(Signal::CONT);
         None
@@ -54,18 +53,19 @@ fn a_second_agent_waits_for_the_lock_and_takes_over_when_the_first_is_gone() {
     let job = Job::new(bed, "successor", &Plan::default());
     let written = some_input(&job);
     let first = job.start();
-    let stopped = stop_inside_a_transaction(&first, &job);
+    let (stopped, before) = stop_inside_a_transaction(&first, &job);
     let second = job.start();
     let report = second.reports("it waits", SOON, |r| r.reason == FlowReason::AnotherAgentRunning);
     assert!(!report.flowing);
     insta::assert_snapshot!(job.redact(&report.message));
     assert_eq!(second.get("/readyz").0, 503);
     first.signal(Signal::CONT);
-    let before = first.report().totals.bytes;
+    let bytes = first.report().totals.bytes;
     let slept = stopped.elapsed();
-    first.reports("the first goes on undisturbed", SOON, |r| r.totals.bytes > before || r.backlog.bytes == 0);
-    // On a very busy machine it slept for longer than its transaction may take.
-    assert!(first.report().totals.retries == 0 || slept > Duration::from_secs(5), "{slept:?} {}", first.err());
+    first.reports("the first goes on undisturbed", SOON, |r| r.totals.bytes > bytes || r.backlog.bytes == 0);
+    // On a very busy machine it slept for longer than its transaction may take, now or while a moment to stop it was looked for.
+    let retries = first.report().totals.retries - before.totals.retries;
+    assert!(retries == 0 || slept > Duration::from_secs(5), "{slept:?} {}", first.err());
     first.kill();
     second.drained(1, SOON);
     until("all are complete", SOON, || (job.completed() == 3).then_some(()));
@@ -78,7 +78,7 @@ fn an_agent_asleep_for_longer_than_its_transaction_may_take_goes_on_exactly() {
     let job = Job::new(bed, "zombie", &Plan::default());
     let written = some_input(&job);
     let agent = job.start();
-    let asleep = stop_inside_a_transaction(&agent, &job);
+    let (asleep, _) = stop_inside_a_transaction(&agent, &job);
     until("the coordinator aborts the transaction", SOON, || (!transaction_is_open(&job)).then_some(()));
     assert!(asleep.elapsed() > Duration::from_secs(5), "only its timeout ended it");
     agent.signal(Signal::CONT);
@@ -110,7 +110,7 @@ fn a_zombie_that_wakes_inside_its_transaction_is_fenced_by_its_successor_and_ren
     let job = Job::new(bed, "wakes", &plan);
     let written = some_input(&job);
     let zombie = job.start();
-    let asleep = stop_inside_a_transaction(&zombie, &job);
+    let (asleep, _) = stop_inside_a_transaction(&zombie, &job);
     let (successor, elsewhere) = successor_elsewhere(&job);
     successor.reports("it took over", SOON, |r| r.flowing);
     zombie.signal(Signal::CONT);
@@ -126,7 +126,7 @@ fn a_zombie_that_wakes_inside_its_transaction_is_fenced_by_its_successor_and_ren
     } else {
         // On a very slow machine its transaction is as old as it may be by now: it takes that for the cause, and fences the other one, which
         // comes back after a minute.
-        assert!(asleep.elapsed() > Duration::from_secs(10), "{}", zombie.err());
+        assert!(asleep.elapsed() > Duration::from_secs(15), "{}", zombie.err());
         successor.drained(3, Duration::from_secs(240));
     }
     let completed = fs::read_dir(&elsewhere)

@@ -93,6 +93,8 @@ mod tests {
     fn the_first_failure_is_the_cause_and_of_a_batch_that_is_too_large_the_largest_record() {
         let mut deliveries = Deliveries::default();
         let failed = |slot, code, bytes| Failed { slot: Some(slot), code, bytes, topic: "web".into() };
+        // As after a successor took over: "fatal" alone would be taken for something that may be tried again at once.
+        assert!(tells_no_cause(failed(1, Code::Fatal, 0).code));
         deliveries.failed(failed(2, Code::PurgeQueue, 1000));
         deliveries.failed(failed(3, Code::MessageSizeTooLarge, 10));
         deliveries.failed(failed(4, Code::MessageSizeTooLarge, 500));

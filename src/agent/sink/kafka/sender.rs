@@ -244,37 +244,33 @@ fn gathered(body: &[u8], lines: &[Line]) -> (Vec<u8>, Vec<Line>) {
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, DefaultProducerContext};
+    use rdkafka::producer::DefaultProducerContext;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-    use rdkafka::{ClientConfig, config::FromClientConfigAndContext};
 
+    use super::super::client::{Brokers, Longest};
+    use super::super::{Cluster as _, Settings};
     use super::*;
+    use crate::pipeline::{Guarantee, KafkaSink};
 
+    /// With a transaction begun.
     fn sender(brokers: &MockCluster<'static, DefaultProducerContext>) -> Sender {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", brokers.bootstrap_servers())
-            .set("transactional.id", "spoolway/local/shop/web/a1");
-        let context = Context::default();
-        let producer = BaseProducer::from_config_and_context(&config, context.clone()).unwrap();
-        producer.init_transactions(Duration::from_secs(60)).unwrap();
-        let names = Names {
-            bootstrap: "dn1:9092".into(),
-            principal: "User:web".into(),
-            id_prefix: "spoolway/local/shop/".into(),
-            checkpoint_topic: "checkpoints".into(),
-        };
-        let (lender, smaller) = (Lender::new(producer), Arc::default());
-        let mut sender = Sender {
-            lender,
-            transactional: true,
-            context,
-            names,
+        let spec = KafkaSink {
+            bootstrap_servers: vec![brokers.bootstrap_servers()],
             topic: "web".into(),
-            batch: 1_000_000,
-            smaller,
-            asked: None,
+            ..KafkaSink::default()
         };
+        let settings = Settings {
+            transactional_id: "spoolway/local/shop/web/a1".into(),
+            agent: "a1".into(),
+            checkpoint_topic: "progress".into(),
+            receipt_topic: "receipts".into(),
+            guarantee: Guarantee::ExactlyOnce,
+            pin: super::super::pin::Pin::None,
+            secrets: None,
+        };
+        let longest = Longest { line: 1_000, record: 1_000 };
+        let mut brokers = Brokers::new(&spec, "local/shop/web/a1", &settings, longest, Arc::default());
+        let mut sender = brokers.producer().unwrap();
         sender.begin().unwrap();
         sender
     }
@@ -288,6 +284,7 @@ mod tests {
     #[test]
     fn a_client_that_gave_up_is_asked_why_by_whatever_call_comes_next() {
         let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("web", 1, 1).unwrap();
         let fenced = Some((Failure::Fenced, FlowReason::Fenced));
         let told = |error: SinkError| Some((error.failure, error.reason));
         let mut sending = sender(&brokers);
@@ -302,7 +299,9 @@ mod tests {
         brokers.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[refused]);
         let mut sending = sender(&brokers);
         send_a_line(&mut sending).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
         while sending.cause().is_none() {
+            assert!(Instant::now() < deadline, "the transaction is not refused");
             std::thread::sleep(Duration::from_millis(1));
         }
         let missing = Some((Failure::RetrySlowly, FlowReason::MissingGrant));
